@@ -1,0 +1,116 @@
+// Package wire holds the JSON bodies of the API, one type for both sides. Byte strings are standard base64 with padding
+// (RFC 4648 section 4). The shapes are fixed by api/openapi.yaml.
+package wire
+
+// EncryptRequest asks to encrypt Plaintext in a context. It may be empty but must be present.
+type EncryptRequest struct {
+	Plaintext      []byte `json:"plaintext"`
+	Context        string `json:"context"`
+	AssociatedData []byte `json:"associated_data,omitempty"`
+	Usage          string `json:"usage,omitempty"`
+	Algorithm      string `json:"algorithm,omitempty"`
+}
+
+// EncryptResponse carries the whole ciphertext frame.
+type EncryptResponse struct {
+	Ciphertext []byte   `json:"ciphertext"`
+	Algorithm  string   `json:"algorithm"`
+	KeyID      string   `json:"key_id"`
+	Format     int      `json:"format"`
+	Warnings   []string `json:"warnings"`
+}
+
+// DecryptRequest asks to open a ciphertext frame of a context.
+type DecryptRequest struct {
+	Ciphertext     []byte `json:"ciphertext"`
+	Context        string `json:"context"`
+	AssociatedData []byte `json:"associated_data,omitempty"`
+}
+
+// DecryptResponse carries the plaintext. Rewrap tells that the key version is no longer the one that protects.
+type DecryptResponse struct {
+	Plaintext []byte `json:"plaintext"`
+	KeyID     string `json:"key_id"`
+	Rewrap    bool   `json:"rewrap"`
+}
+
+// Context describes one context and the version that protects in it.
+type Context struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Algorithm   string `json:"algorithm"`
+	Format      int    `json:"format"`
+	Derivation  string `json:"derivation"`
+	Status      string `json:"status"`
+	KeyID       string `json:"key_id"`
+	Version     uint32 `json:"version"`
+	CreatedAt   string `json:"created_at"` // RFC 3339, UTC
+}
+
+// ContextsResponse lists the contexts that the subject may use, in order of name.
+type ContextsResponse struct {
+	Contexts []Context `json:"contexts"`
+}
+
+// RotateResponse names the version that protects from now on.
+type RotateResponse struct {
+	Context  string `json:"context"`
+	KeyID    string `json:"key_id"`
+	Version  uint32 `json:"version"`
+	Previous string `json:"previous_key_id"`
+}
+
+// RefreshRequest shows a refresh token.
+type RefreshRequest struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+// RefreshResponse carries a new access token and the refresh token that replaces the one shown.
+type RefreshResponse struct {
+	AccessToken      string `json:"access_token"`
+	TokenType        string `json:"token_type"` // "bearer"
+	ExpiresAt        string `json:"expires_at"` // of the access token, RFC 3339
+	RefreshToken     string `json:"refresh_token"`
+	RefreshExpiresAt string `json:"refresh_expires_at"`
+}
+
+// State is the answer of /health/state: what the node is, why, and what to do about it.
+type State struct {
+	State   string   `json:"state"` // operational, degraded, failed
+	Reasons []Reason `json:"reasons"`
+	Version string   `json:"version"`
+	Node    string   `json:"node"`
+	Cluster string   `json:"cluster"`
+}
+
+// Reason says why a node is not simply operational, and the next step for its operator.
+type Reason struct {
+	Code     string `json:"code"`
+	Detail   string `json:"detail"`
+	NextStep string `json:"next_step"`
+}
+
+// Health is the answer of /health/live and /health/ready.
+type Health struct {
+	Status string `json:"status"` // ok or unavailable
+}
+
+// Problem is an error as RFC 9457 application/problem+json.
+type Problem struct {
+	Type      string         `json:"type"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status"`
+	Detail    string         `json:"detail,omitempty"`
+	Instance  string         `json:"instance,omitempty"`
+	Code      string         `json:"code"`
+	RequestID string         `json:"request_id"`
+	State     string         `json:"state"`
+	Retryable bool           `json:"retryable"`
+	Errors    []ProblemField `json:"errors,omitempty"`
+}
+
+// ProblemField names one bad field of a request.
+type ProblemField struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
