@@ -30,8 +30,8 @@ const (
 type Row struct {
 	Name         Name
 	Class        Class
-	KeyBits      int
-	SecurityBits int
+	KeyBits      uint16
+	SecurityBits uint16
 	QuantumSafe  bool
 	Source       string
 	Approved     bool

@@ -62,7 +62,7 @@ func (v *Version) Validate() error {
 		return fmt.Errorf("key version %s has leased more than its limit", v.ID)
 	}
 	row, ok := algs.Lookup(v.Algorithm)
-	if !ok || row.KeyBits != int(v.Bits) {
+	if !ok || row.KeyBits != v.Bits {
 		return fmt.Errorf("key version %s has algorithm %q with %d bits", v.ID, v.Algorithm, v.Bits)
 	}
 	return nil

@@ -13,6 +13,6 @@ func Append[T string | []byte](dst []byte, x T) []byte {
 	if len(x) > math.MaxUint16 {
 		panic("lp: part longer than 65535 bytes")
 	}
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(x)))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(x))) //nolint:gosec // checked above
 	return append(dst, x...)
 }

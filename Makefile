@@ -1,0 +1,58 @@
+# CryptoServe Appliance. `make` alone lists the targets.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LISTEN  ?= 127.0.0.1:8443
+DEVDIR  ?= .dev
+
+# How long each fuzz target runs, and each package's tests may.
+FUZZTIME    ?= 10s
+TESTTIMEOUT ?= 8m
+# More to measure, such as BENCHFLAGS='--sizes 32,1024,65536'.
+BENCHFLAGS ?=
+
+LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+# The version is stamped by hand, so that a build does not depend on the state of the work tree.
+BUILD := build -trimpath -buildvcs=false
+
+.PHONY: help deps build run test race lint fmt bench fuzz clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install SoftHSM2 when it is missing
+	@$(GO) run ./softhsm/cmd/softhsm-install
+
+build: ## Build bin/cryptoserved and bin/cryptoserve
+	CGO_ENABLED=1 $(GO) $(BUILD) -ldflags '-X cryptoserve/appliance.Version=$(VERSION)' -o bin/cryptoserved ./appliance/cmd/cryptoserved
+	CGO_ENABLED=0 $(GO) $(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/cryptoserve ./tools/cryptoserve
+
+run: deps build ## Run one node in .dev and show an encrypt and a decrypt
+	@exec tools/run.sh $(DEVDIR) $(LISTEN)
+
+test: deps ## Run all tests, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout $(TESTTIMEOUT) ./...
+
+race: test ## The same as test
+
+lint: ## Run the pinned linters
+	$(LINT) run --timeout 15m
+
+fmt: ## Format all Go files
+	$(LINT) fmt
+
+bench: deps build ## Compare with a bare Go server; writes bench.txt
+	$(GO) $(BUILD) -o bin/bench ./tools/bench
+	mkdir -p .cache # not in /tmp, which may be memory: an audit log there would cost nothing
+	bin/bench --daemon bin/cryptoserved --dir .cache --out bench.txt $(BENCHFLAGS)
+
+fuzz: deps ## Run every fuzz target for FUZZTIME (10s)
+	@tools/fuzz.sh $(FUZZTIME)
+
+clean: ## Remove what was built; the data in .dev stays
+	rm -rf bin .cache bench.txt

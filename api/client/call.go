@@ -1,0 +1,200 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// Retry says how a failed call is tried again. The pause before try n+1 is random between half and the whole of
+// MinWait * 2^(n-1), at most MaxWait, or what the server asks for in Retry-After, if that is longer.
+type Retry struct {
+	// Attempts is the highest number of tries of one call; 0 means 4, 1 means no second try.
+	Attempts int
+	// MinWait is the pause after the first try; 0 means 100 ms.
+	MinWait time.Duration
+	// MaxWait bounds each pause; 0 means 5 s. A server that asks for a longer one ends the call.
+	MaxWait time.Duration
+}
+
+func (r Retry) withDefaults() (Retry, error) {
+	r.Attempts = orDefault(r.Attempts, 4)
+	r.MinWait = orDefault(r.MinWait, 100*time.Millisecond)
+	r.MaxWait = orDefault(r.MaxWait, max(5*time.Second, r.MinWait))
+	if r.Attempts < 0 || r.MinWait < 0 || r.MaxWait < r.MinWait {
+		return Retry{}, errors.New("client: Retry needs Attempts >= 0 and 0 <= MinWait <= MaxWait")
+	}
+	return r, nil
+}
+
+// pause returns how long to wait after the given number of failed tries.
+func (r Retry) pause(tries int) time.Duration {
+	wait := r.MinWait
+	for range tries - 1 {
+		if wait >= r.MaxWait/2 {
+			wait = r.MaxWait
+			break
+		}
+		wait *= 2
+	}
+	half := wait / 2
+	return half + rand.N(wait-half+1) //nolint:gosec // spreads retries in time, protects nothing
+}
+
+// operation is one row of what the API can be asked.
+type operation struct {
+	method string
+	path   string // escaped
+	body   any    // nil: no body
+	// authenticated operations carry the access token; the others must not, so that it goes nowhere without need.
+	authenticated bool
+	// repeatable operations do no harm when carried out twice.
+	repeatable bool
+	// evenUnavailable operations answer with their usual body under status 503 too.
+	evenUnavailable bool
+}
+
+// call carries out an operation with retries and decodes its answer.
+func call[T any](ctx context.Context, c *Client, op operation) (T, error) {
+	var answer, none T
+	var body []byte
+	if op.body != nil {
+		var err error
+		if body, err = json.Marshal(op.body); err != nil {
+			return none, fmt.Errorf("client: encode the request: %w", err)
+		}
+	}
+	for tries := 1; ; tries++ {
+		err := c.try(ctx, op, body, &answer)
+		if err == nil {
+			return answer, nil
+		}
+		if ctx.Err() != nil {
+			return none, fmt.Errorf("client: %w", context.Cause(ctx))
+		}
+		again, after := mayRepeat(err, op.repeatable)
+		if !again || tries >= c.retry.Attempts || after > c.retry.MaxWait {
+			return none, err
+		}
+		timer := time.NewTimer(max(after, c.retry.pause(tries)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return none, fmt.Errorf("client: %w; the last try said: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// mayRepeat decides from a failed try whether another one is allowed, and after which pause at least.
+func mayRepeat(err error, repeatable bool) (again bool, after time.Duration) {
+	var refused *Error
+	if errors.As(err, &refused) {
+		// A request over the limit was turned away before anything was done. After any other retryable problem the act may
+		// still be carried out, or already be: a ledger that did not answer in time is an example.
+		untouched := refused.Status == http.StatusTooManyRequests
+		return refused.Retryable && (repeatable || untouched), refused.RetryAfter
+	}
+	var connect *ConnectError
+	if errors.As(err, &connect) {
+		var badCertificate *tls.CertificateVerificationError
+		if errors.As(err, &badCertificate) {
+			return false, 0 // it will not become right by waiting
+		}
+		return repeatable || !connect.Sent, 0
+	}
+	return false, 0
+}
+
+// try sends the request once and decodes the answer into out.
+func (c *Client) try(ctx context.Context, op operation, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	// Once a connection is there, bytes of the request may have left. Before that, surely none have.
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	req, err := c.request(ctx, op, body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err // the URL says no more than Server does
+		}
+		return &ConnectError{Server: c.server, Sent: sent.Load(), Err: err}
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end below, or not worth keeping
+
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer+1))
+	if err != nil {
+		return &ConnectError{Server: c.server, Sent: true, Err: err}
+	}
+	if int64(len(answer)) > c.maxAnswer {
+		return fmt.Errorf("client: %w: more than %d bytes", ErrAnswer, c.maxAnswer)
+	}
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // a bad one is not the expected one
+	useful := resp.StatusCode == http.StatusOK ||
+		op.evenUnavailable && resp.StatusCode == http.StatusServiceUnavailable && media == "application/json"
+	if !useful {
+		return problem(resp.StatusCode, resp.Header, answer, c.now())
+	}
+	if media != "application/json" {
+		return fmt.Errorf("client: %w: its media type is %q; check the server's address", ErrAnswer, clip(media))
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("client: %w: %s", ErrAnswer, jsonFault(err))
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, op operation, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, op.method, c.server+op.path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("Accept", "application/json, "+ProblemType)
+	if op.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if !op.authenticated {
+		return req, nil
+	}
+	if c.token == nil {
+		return nil, ErrNoToken
+	}
+	token, err := c.token.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !usableToken(token) {
+		return nil, ErrNoToken
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	return req, nil
+}
+
+// jsonFault describes a decoding error without the text that caused it, which may be a plaintext.
+func jsonFault(err error) string {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return fmt.Sprintf("field %q has the wrong type", wrongType.Field)
+	}
+	return "its body is not the expected JSON"
+}

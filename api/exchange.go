@@ -1,0 +1,264 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"cryptoserve/engine"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/policy"
+)
+
+// Header values that never change are shared by all answers: net/http does not write to them.
+var (
+	applicationJSON = []string{"application/json"}
+	problemJSON     = []string{"application/problem+json"}
+	applicationYAML = []string{"application/yaml"} // RFC 9512
+	noStore         = []string{"no-store"}
+	noSniff         = []string{"nosniff"}
+	connectionClose = []string{"close"}
+)
+
+// exchange is one request and its answer, with all the memory they need. It belongs to one goroutine and is pooled.
+type exchange struct {
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	params httprouter.Params
+	route  *route
+	call   engine.Call
+
+	body    []byte // the request's body
+	json    decoder
+	result  []byte // what the engine appends its result to
+	encrypt engine.EncryptRequest
+	decrypt engine.DecryptRequest
+
+	status      int
+	contentType []string
+	out         []byte // the answer's body
+	problem     string // code of the problem in the answer, if it is one
+	err         error  // why, for the log
+	abandoned   bool   // a handler panicked: something may still hold the memory
+}
+
+// serve answers one request.
+func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p httprouter.Params) {
+	x := s.exchanges.Get().(*exchange)
+	x.server, x.w, x.r, x.params, x.route = s, w, r, p, row
+	x.status, x.contentType = http.StatusOK, applicationJSON
+	x.call.Start = time.Now()
+	x.call.RequestID = s.requestID(r)
+	x.call.Source = source(r)
+
+	if err := x.run(); err != nil {
+		x.fail(err)
+	}
+	x.send()
+	x.log()
+	if !x.abandoned {
+		x.release()
+	}
+}
+
+// run does everything up to the answer. A panic becomes an error of kind Internal.
+func (x *exchange) run() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			x.abandoned = true
+			err = x.server.panicked(x, v)
+		}
+	}()
+	if x.route.access != anybody {
+		if x.call.Subject, err = x.authenticate(); err != nil {
+			return err
+		}
+	}
+	if x.route.action != "" && x.r.URL.RawQuery != "" && x.route.path != "" {
+		return &fault.Error{Kind: fault.Malformed, Op: "api.query", Detail: "the route takes no query parameters"}
+	}
+	if err := x.readBody(); err != nil {
+		return err
+	}
+	if x.route.timeout > 0 {
+		ctx, cancel := context.WithTimeout(x.r.Context(), x.route.timeout)
+		defer cancel()
+		x.r = x.r.WithContext(ctx)
+	}
+	return x.route.handle(x.server, x)
+}
+
+func (x *exchange) authenticate() (*policy.Subject, error) {
+	values := x.r.Header["Authorization"]
+	if len(values) != 1 {
+		// None, or several that a proxy and this node could read differently.
+		return x.server.config.Auth.Authenticate("")
+	}
+	return x.server.config.Auth.Authenticate(values[0])
+}
+
+// resource is what a refused request was about, as far as its path tells.
+func (x *exchange) resource() string {
+	if x.route.path == "" {
+		return x.r.Method + " " + x.r.URL.Path
+	}
+	return x.params.ByName("context")
+}
+
+// readBody reads the body, if the route takes one, into x.body.
+func (x *exchange) readBody() error {
+	limit, length := x.route.bodyBytes, x.r.ContentLength
+	switch {
+	case x.route.action == "" || x.route.path == "":
+		return nil
+	case limit == 0 && length == 0:
+		return nil
+	case limit == 0:
+		return malformed("the route takes no body")
+	case length > limit:
+		return tooLarge(limit)
+	case length == 0:
+		return nil
+	}
+	if err := checkMediaType(x.r.Header); err != nil {
+		return err
+	}
+	var err error
+	if length > 0 {
+		x.body = grow(x.body, int(length))[:length]
+		_, err = io.ReadFull(x.r.Body, x.body)
+	} else {
+		err = x.readUnknown(limit)
+	}
+	if err != nil && fault.Of(err) == fault.Internal {
+		return fault.Wrap(fault.Malformed, "api.body", "the body could not be read to its end", err)
+	}
+	return err
+}
+
+// readUnknown reads a body whose length the client did not announce.
+func (x *exchange) readUnknown(limit int64) error {
+	x.body = grow(x.body, 0)
+	for {
+		x.body = extend(x.body, 512)
+		n, err := x.r.Body.Read(x.body[len(x.body):cap(x.body)])
+		x.body = x.body[:len(x.body)+n]
+		if int64(len(x.body)) > limit {
+			return tooLarge(limit)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func tooLarge(limit int64) error {
+	return fault.New(fault.TooLarge, "api.body", "the body is longer than "+strconv.FormatInt(limit, 10)+" bytes")
+}
+
+// checkMediaType accepts JSON: application/json, no media type at all, and application/x-www-form-urlencoded, which curl -d
+// sends when it is told nothing else. There is no form to confuse it with: the body must be a JSON object either way, and
+// requests carry no cookie that a form of another site could use.
+func checkMediaType(h http.Header) error {
+	if len(h["Content-Encoding"]) > 0 {
+		return errMediaType
+	}
+	values := h["Content-Type"]
+	switch {
+	case len(values) == 0:
+		return nil
+	case len(values) > 1:
+		return errMediaType
+	case values[0] == "application/json", values[0] == "application/x-www-form-urlencoded":
+		return nil
+	}
+	mediaType, params, err := mime.ParseMediaType(values[0])
+	if err != nil || (mediaType != "application/json" && mediaType != "application/x-www-form-urlencoded") {
+		return errMediaType
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return errMediaType
+	}
+	return nil
+}
+
+// source returns the network address of the peer of the connection. What a header claims about it is not looked at.
+func source(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// send writes the answer.
+func (x *exchange) send() {
+	h := x.w.Header()
+	own := make([]string, 3)
+	h["Content-Type"] = x.contentType
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
+	own[0] = strconv.Itoa(len(x.out))
+	h["Content-Length"] = own[0:1:1]
+	own[1] = x.call.RequestID
+	h["X-Request-Id"] = own[1:2:2]
+	if receipt := x.call.Receipt; receipt.Sequence != 0 {
+		own[2] = receipt.String()
+		h["Audit-Receipt"] = own[2:3:3]
+	}
+	if x.server.draining.Load() {
+		h["Connection"] = connectionClose
+	}
+	x.w.WriteHeader(x.status)
+	if _, err := x.w.Write(x.out); err != nil {
+		// The HTTP/2 server may still be writing from the buffer when it reports that the stream has ended, so the
+		// buffer is neither wiped nor used again.
+		x.out = nil
+	}
+}
+
+// log reports what an operator should look at. The audit log is the record of each request.
+func (x *exchange) log() {
+	took := time.Since(x.call.Start)
+	slow := took >= x.server.config.Limits.SlowRequest
+	if x.status < http.StatusInternalServerError && !slow {
+		return
+	}
+	log := x.server.config.Log.With(
+		"request_id", x.call.RequestID, "method", x.r.Method, "route", x.route.path, "status", x.status, "duration", took)
+	switch {
+	case x.problem == fault.Internal.Code():
+		log.Error("request failed", "code", x.problem, "error", x.err)
+	case x.problem != "" && x.status >= http.StatusInternalServerError:
+		log.Warn("request refused", "code", x.problem, "error", x.err)
+	case slow:
+		log.Warn("slow request")
+	}
+}
+
+// release overwrites what was secret and returns the exchange to the pool.
+func (x *exchange) release() {
+	clear(x.body)
+	x.json.wipe()
+	if x.route.secretAnswer {
+		clear(x.result)
+		clear(x.out)
+	}
+	x.body, x.result, x.out = poolable(x.body), poolable(x.result), poolable(x.out)
+	x.w, x.r, x.params, x.route = nil, nil, nil, nil
+	x.call, x.encrypt, x.decrypt = engine.Call{}, engine.EncryptRequest{}, engine.DecryptRequest{}
+	x.problem, x.err = "", nil
+	x.server.exchanges.Put(x)
+}

@@ -1,0 +1,196 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"cryptoserve/api/auth"
+	"cryptoserve/api/wire"
+	"cryptoserve/engine"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/policy"
+)
+
+// echo is an engine that gives back what it gets: the frame is the plaintext.
+type echo struct{ failure error }
+
+func (e echo) Encrypt(_ context.Context, c *engine.Call, in *engine.EncryptRequest) (engine.EncryptResult, error) {
+	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
+	return engine.EncryptResult{
+		Ciphertext: append(in.Dst[:0], in.Plaintext...), Algorithm: "AES-256-GCM", KeyID: "key_user-pii_0123456789abcdef", Format: 4,
+	}, e.failure
+}
+
+func (e echo) Decrypt(_ context.Context, c *engine.Call, in *engine.DecryptRequest) (engine.DecryptResult, error) {
+	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
+	return engine.DecryptResult{Plaintext: append(in.Dst[:0], in.Ciphertext...), KeyID: "key_user-pii_0123456789abcdef"}, e.failure
+}
+
+func (echo) Contexts(context.Context, *engine.Call) ([]engine.ContextInfo, error) { return nil, nil }
+
+func (echo) RotateContext(context.Context, *engine.Call, string) (engine.RotateResult, error) {
+	return engine.RotateResult{}, nil
+}
+
+func (echo) Refuse(_ context.Context, _ *engine.Call, _ policy.Action, _ string, cause error) error {
+	return cause
+}
+
+type anyone struct{ subject *policy.Subject }
+
+func (a anyone) Authenticate(string) (*policy.Subject, error) { return a.subject, nil }
+
+func (anyone) Refresh(context.Context, *engine.Call, string) (auth.Tokens, error) {
+	return auth.Tokens{}, nil
+}
+
+func echoServer(tb testing.TB) *Server {
+	tb.Helper()
+	a := anyone{&policy.Subject{Kind: policy.KindApplication, ID: "app"}}
+	s, err := New(Config{
+		Engine: echo{}, Auth: a, Tokens: a, Log: slog.New(slog.DiscardHandler), TLS: TLSConfig(false, nil),
+		State: func() wire.State { return wire.State{State: "operational"} }, Ready: func() error { return nil },
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func post(path, body string) *http.Request {
+	return httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+}
+
+// TestNothingSecretStaysInTheBuffers looks at the pooled memory after each kind of request (invariant 7).
+func TestNothingSecretStaysInTheBuffers(t *testing.T) {
+	const secretText = "correct horse battery staple"
+	encoded := base64.StdEncoding.EncodeToString([]byte(secretText))
+	escaped := strings.ReplaceAll(encoded, "Y", `\u0059`)
+	if escaped == encoded {
+		t.Fatal("nothing is escaped")
+	}
+	for name, r := range map[string]*http.Request{
+		"encrypt":          post("/api/v1/crypto/encrypt", `{"plaintext":"`+encoded+`","context":"user-pii"}`),
+		"encrypt, escaped": post("/api/v1/crypto/encrypt", `{"plaintext":"`+escaped+`","context":"user-pii"}`),
+		"encrypt, refused": post("/api/v1/crypto/encrypt", `{"plaintext":"`+encoded+`","x":1}`),
+		"encrypt, chunked": post("/api/v1/crypto/encrypt", strings.Repeat(" ", 5000)+`{"plaintext":"`+encoded+`","context":"user-pii"}`),
+		"decrypt":          post("/api/v1/crypto/decrypt", `{"ciphertext":"`+encoded+`","context":"user-pii"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "encrypt, chunked" {
+				r.ContentLength = -1
+			}
+			s := echoServer(t)
+			x := new(exchange)
+			s.exchanges.New = func() any { return x }
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, r)
+			if want := map[bool]int{true: 400, false: 200}[name == "encrypt, refused"]; w.Code != want {
+				t.Fatalf("status %d: %s", w.Code, w.Body)
+			}
+			buffers := map[string][]byte{"body": x.body, "arena": x.json.arena, "plain": x.json.plain}
+			if r.URL.Path == "/api/v1/crypto/decrypt" {
+				buffers["result"], buffers["out"] = x.result, x.out
+			}
+			for part, b := range buffers {
+				b = b[:cap(b)]
+				if bytes.Contains(b, []byte(secretText)) || bytes.Contains(b, []byte(encoded[:8])) {
+					t.Errorf("%s still holds the plaintext", part)
+				}
+			}
+			if cap(x.body) == 0 {
+				t.Error("the exchange under test was not used")
+			}
+		})
+	}
+}
+
+func TestLargeBuffersAreNotKept(t *testing.T) {
+	s := echoServer(t)
+	x := new(exchange)
+	s.exchanges.New = func() any { return x }
+	body := `{"ciphertext":"` + base64.StdEncoding.EncodeToString(make([]byte, largestPooled)) + `","context":"user-pii"}`
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, post("/api/v1/crypto/decrypt", body))
+	if w.Code != http.StatusOK {
+		t.Fatal(w.Body)
+	}
+	for part, b := range map[string][]byte{"body": x.body, "arena": x.json.arena, "result": x.result, "out": x.out} {
+		if cap(b) > largestPooled {
+			t.Errorf("%s keeps %d bytes", part, cap(b))
+		}
+	}
+}
+
+// brokenWriter fails and keeps what it was given, as the HTTP/2 server does when a stream ends during a write.
+type brokenWriter struct {
+	http.ResponseWriter
+	held []byte
+}
+
+func (b *brokenWriter) Write(p []byte) (int, error) {
+	b.held = p
+	return 0, errors.New("stream closed")
+}
+
+func TestABufferThatMayStillBeReadIsNotReused(t *testing.T) {
+	s := echoServer(t)
+	x := new(exchange)
+	s.exchanges.New = func() any { return x }
+	w := &brokenWriter{ResponseWriter: httptest.NewRecorder()}
+	s.Handler().ServeHTTP(w, post("/api/v1/crypto/decrypt", `{"ciphertext":"aGVsbG8=","context":"user-pii"}`))
+	if !strings.HasPrefix(string(w.held), `{"plaintext":"aGVsbG8="`) {
+		t.Errorf("the buffer was changed: %q", w.held)
+	}
+	if x.out != nil {
+		t.Error("the buffer went back to the pool")
+	}
+}
+
+func TestProblemTableIsComplete(t *testing.T) {
+	for _, kind := range fault.Kinds() {
+		if r, ok := problems[kind]; !ok || r.status < 400 || r.title == "" {
+			t.Errorf("%s has no row", kind.Code())
+		}
+	}
+	if len(problems) != len(fault.Kinds()) {
+		t.Errorf("%d rows for %d kinds", len(problems), len(fault.Kinds()))
+	}
+}
+
+func TestSlowRequestsAreLogged(t *testing.T) {
+	for name, slow := range map[string]bool{"slow": true, "usual": false} {
+		t.Run(name, func(t *testing.T) {
+			s := echoServer(t)
+			var log bytes.Buffer
+			s.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+			if slow {
+				s.config.Limits.SlowRequest = 0
+			}
+			s.Handler().ServeHTTP(httptest.NewRecorder(), post("/api/v1/crypto/encrypt", `{"plaintext":"","context":"user-pii"}`))
+			if got := strings.Contains(log.String(), "slow request"); got != slow {
+				t.Errorf("the log is %q", log.String())
+			}
+		})
+	}
+}
+
+func TestServerLogLevels(t *testing.T) {
+	var log bytes.Buffer
+	l := serverLog(slog.New(slog.NewTextHandler(&log, nil)))
+	l.Print("http: TLS handshake error from 192.0.2.1:5: EOF")
+	if log.Len() != 0 {
+		t.Errorf("a failed handshake is logged at info: %s", log.String())
+	}
+	l.Print("http: Accept error: too many open files; retrying in 5ms")
+	if !strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("an accept error gives %q", log.String())
+	}
+}

@@ -1,0 +1,271 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"cryptoserve/api/auth"
+	"cryptoserve/api/wire"
+	"cryptoserve/engine"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/policy"
+)
+
+// Engine is the cryptographic service as the API needs it. Each use case writes its own audit record and leaves the
+// receipt in the call.
+type Engine interface {
+	Encrypt(ctx context.Context, call *engine.Call, in *engine.EncryptRequest) (engine.EncryptResult, error)
+	Decrypt(ctx context.Context, call *engine.Call, in *engine.DecryptRequest) (engine.DecryptResult, error)
+	Contexts(ctx context.Context, call *engine.Call) ([]engine.ContextInfo, error)
+	RotateContext(ctx context.Context, call *engine.Call, name string) (engine.RotateResult, error)
+	// Refuse records a request that was refused before it reached a use case, and returns the error to answer with.
+	Refuse(ctx context.Context, call *engine.Call, action policy.Action, resource string, refusal error) error
+}
+
+// Authenticator returns the subject that the value of an Authorization header proves; errors are fault.Unauthenticated.
+// It is auth.Verifier.
+type Authenticator interface {
+	Authenticate(authorization string) (*policy.Subject, error)
+}
+
+// Refresher trades a refresh token for new tokens. It is auth.Issuer.
+type Refresher interface {
+	Refresh(ctx context.Context, call *engine.Call, presented string) (auth.Tokens, error)
+}
+
+// Limits bounds what a client may take of the node. A zero field means its default.
+type Limits struct {
+	CryptoBodyBytes   int64         // body of encrypt and decrypt; 16 MiB
+	BodyBytes         int64         // any other body; 64 KiB
+	HeaderBytes       int           // request line and headers; 16 KiB
+	ReadHeaderTimeout time.Duration // also bounds the TLS handshake; 5 s
+	ReadTimeout       time.Duration // from the first byte of a request to the last of its body; 30 s
+	WriteTimeout      time.Duration // from the end of the headers to the end of the answer; 60 s
+	IdleTimeout       time.Duration // between two requests of a connection; 2 min
+	ChangeTimeout     time.Duration // work that waits for the cluster; 10 s
+	ShutdownGrace     time.Duration // how long idle connections may bring a last request at shutdown; 500 ms
+	SlowRequest       time.Duration // requests that take as long are logged; 1 s
+	HTTP2Streams      int           // concurrent requests of one HTTP/2 connection; 128
+}
+
+// DefaultLimits returns the defaults.
+func DefaultLimits() Limits {
+	return Limits{
+		CryptoBodyBytes:   16 << 20,
+		BodyBytes:         64 << 10,
+		HeaderBytes:       16 << 10,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		ChangeTimeout:     10 * time.Second,
+		ShutdownGrace:     500 * time.Millisecond,
+		SlowRequest:       time.Second,
+		HTTP2Streams:      128,
+	}
+}
+
+// Config says what a Server works with. Every field but Limits is required.
+type Config struct {
+	Engine Engine
+	Auth   Authenticator
+	Tokens Refresher
+	// State is what /health/state answers; it is also read for each problem. It must be quick and call nothing remote.
+	State func() wire.State
+	// Ready says why requests should not be sent here; nil when they should. It must be quick and call nothing remote.
+	Ready  func() error
+	Log    *slog.Logger
+	TLS    *tls.Config // as TLSConfig makes it
+	Limits Limits
+}
+
+// Server is the API's HTTPS server. Goroutines share it.
+type Server struct {
+	config    Config
+	routes    []route
+	router    *httprouter.Router
+	http      *http.Server
+	exchanges sync.Pool
+	ids       requestIDs
+
+	draining atomic.Bool
+	open     atomic.Int64  // connections
+	empty    chan struct{} // gets a token when the last connection closes while draining
+	stopped  chan struct{} // closed when Shutdown is done
+
+	mu        sync.Mutex
+	listeners []net.Listener
+}
+
+// New returns a Server that does not listen yet.
+func New(c Config) (*Server, error) {
+	if c.Engine == nil || c.Auth == nil || c.Tokens == nil || c.State == nil || c.Ready == nil || c.Log == nil {
+		return nil, errors.New("api: Config lacks Engine, Auth, Tokens, State, Ready or Log")
+	}
+	if c.TLS == nil || c.TLS.MinVersion < tls.VersionTLS12 {
+		return nil, errors.New("api: Config.TLS must be set and begin at TLS 1.2; TLSConfig makes one")
+	}
+	c.Limits = c.Limits.withDefaults()
+	if l := c.Limits; l.CryptoBodyBytes < 0 || l.BodyBytes < 0 || l.HeaderBytes < 0 || l.HTTP2Streams < 0 {
+		return nil, errors.New("api: Config.Limits has a negative size")
+	}
+	s := &Server{
+		config: c, routes: routes(c.Limits), empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
+	}
+	s.exchanges.New = func() any { return new(exchange) }
+	s.router = s.newRouter()
+	s.http = &http.Server{
+		Handler:           s.router,
+		TLSConfig:         c.TLS,
+		ReadHeaderTimeout: c.Limits.ReadHeaderTimeout,
+		ReadTimeout:       c.Limits.ReadTimeout,
+		WriteTimeout:      c.Limits.WriteTimeout,
+		IdleTimeout:       c.Limits.IdleTimeout,
+		MaxHeaderBytes:    c.Limits.HeaderBytes,
+		ErrorLog:          serverLog(c.Log),
+		ConnState:         s.connState,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: c.Limits.HTTP2Streams},
+		// "OPTIONS *" is a request like any other: refused and recorded.
+		DisableGeneralOptionsHandler: true,
+	}
+	return s, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	orDefault(&l.CryptoBodyBytes, d.CryptoBodyBytes)
+	orDefault(&l.BodyBytes, d.BodyBytes)
+	orDefault(&l.HeaderBytes, d.HeaderBytes)
+	orDefault(&l.ReadHeaderTimeout, d.ReadHeaderTimeout)
+	orDefault(&l.ReadTimeout, d.ReadTimeout)
+	orDefault(&l.WriteTimeout, d.WriteTimeout)
+	orDefault(&l.IdleTimeout, d.IdleTimeout)
+	orDefault(&l.ChangeTimeout, d.ChangeTimeout)
+	orDefault(&l.ShutdownGrace, d.ShutdownGrace)
+	orDefault(&l.SlowRequest, d.SlowRequest)
+	orDefault(&l.HTTP2Streams, d.HTTP2Streams)
+	return l
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Handler returns the API without its listener, for tests and for other servers of the node.
+func (s *Server) Handler() http.Handler { return s.router }
+
+// Serve answers connections of a listener until Shutdown, which it then waits for, and returns nil. Any other end is an
+// error. It closes the listener.
+func (s *Server) Serve(l net.Listener) error {
+	l = &onceListener{Listener: l, close: sync.OnceValue(l.Close)}
+	s.mu.Lock()
+	if s.draining.Load() {
+		s.mu.Unlock()
+		_ = l.Close()
+		return http.ErrServerClosed
+	}
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+
+	err := s.http.ServeTLS(l, "", "")
+	if s.draining.Load() {
+		<-s.stopped
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}
+
+// Shutdown ends the server and loses no request that reached it. It returns when the last answer is written, or with the
+// context's error when that takes too long; then what still ran was cut off. A second call is an error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if !s.stopAccepting() {
+		return http.ErrServerClosed
+	}
+	defer close(s.stopped)
+	s.waitForIdle(ctx)
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("requests were still running: %w", err), s.http.Close())
+	}
+	return nil
+}
+
+// onceListener closes once and says the same every time: Shutdown closes it before http.Server does.
+type onceListener struct {
+	net.Listener
+	close func() error
+}
+
+func (l *onceListener) Close() error { return l.close() }
+
+// stopAccepting tells clients that the server is going and closes the listeners. It reports false the second time.
+func (s *Server) stopAccepting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Swap(true) {
+		return false
+	}
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil {
+			s.config.Log.Warn("close listener", "error", err)
+		}
+	}
+	return true
+}
+
+// waitForIdle gives idle connections the grace to bring a last request, whose answer closes them. http.Server.Shutdown
+// closes them at once, and a request may be on its way.
+func (s *Server) waitForIdle(ctx context.Context) {
+	timer := time.NewTimer(s.config.Limits.ShutdownGrace)
+	defer timer.Stop()
+	for s.open.Load() > 0 {
+		select {
+		case <-s.empty:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		if s.open.Add(-1) == 0 && s.draining.Load() {
+			select {
+			case s.empty <- struct{}{}:
+			default:
+			}
+		}
+	case http.StateActive, http.StateIdle:
+	}
+}
+
+// panicked logs a panic of a handler and returns what to answer. Its value is logged only when the runtime made it: any
+// other may hold anything.
+func (s *Server) panicked(x *exchange, v any) error {
+	what := fmt.Sprintf("%T", v)
+	if e, ok := v.(runtime.Error); ok {
+		what = e.Error()
+	}
+	s.config.Log.Error("panic in a request",
+		"request_id", x.call.RequestID, "route", x.route.path, "panic", what, "stack", string(debug.Stack()))
+	return fault.New(fault.Internal, "api.serve", "")
+}

@@ -1,0 +1,135 @@
+// Package command holds what the cluster agrees on: each change of replicated state is one command, in a versioned
+// envelope of deterministic CBOR (RFC 8949 section 4.2) whose bytes are kept as golden files for good.
+//
+// Whoever proposes a command puts every time, id and random value into it: applying one is a pure function of state and
+// command.
+package command
+
+import (
+	"cryptoserve/engine/directory"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/keys"
+)
+
+// Type is the number of a command in the envelope. Numbers are never reused.
+type Type uint16
+
+// The commands. The zero type is unknown and stops the node.
+const (
+	TypeUnknown           Type = 0
+	TypeCreateCluster     Type = 1
+	TypeCreateTenant      Type = 2
+	TypeCreateContext     Type = 3
+	TypeRotateContext     Type = 4
+	TypeCreateApplication Type = 5
+	TypeCreateUser        Type = 6
+	TypeCreateSession     Type = 7
+	TypeCreateRefresh     Type = 8
+	TypeRotateRefresh     Type = 9
+	TypeLeaseUsage        Type = 10
+	typeEnd               Type = 11
+)
+
+// Command is one change of replicated state.
+type Command interface{ Type() Type }
+
+// CreateCluster records the cluster; it is the first command of a new log and refused afterwards.
+type CreateCluster struct {
+	Cluster directory.Cluster `cbor:"1,keyasint"`
+}
+
+// CreateTenant adds a tenant. A used id or name is a conflict.
+type CreateTenant struct {
+	Tenant directory.Tenant `cbor:"1,keyasint"`
+}
+
+// CreateContext adds a context with its first key version, which must be active, number 1 and the context's ActiveKey.
+type CreateContext struct {
+	Context directory.Context `cbor:"1,keyasint"`
+	Version keys.Version      `cbor:"2,keyasint"`
+}
+
+// RotateContext makes Version the active version of its context and deactivates the one before. Version.Number must be
+// exactly one more than the context's newest, else somebody rotated in between and the command is refused as a conflict.
+// The version before is deactivated at Version.CreatedAt.
+type RotateContext struct {
+	Version keys.Version `cbor:"1,keyasint"`
+}
+
+// CreateApplication adds an application. Its id must be unused and each granted context must exist in its tenant.
+type CreateApplication struct {
+	Application directory.Application `cbor:"1,keyasint"`
+}
+
+// CreateUser adds a user. A used id, or a used name in the tenant, is a conflict.
+type CreateUser struct {
+	User directory.User `cbor:"1,keyasint"`
+}
+
+// CreateSession adds a user's session and drops that user's sessions that ended before its CreatedAt.
+type CreateSession struct {
+	Session directory.Session `cbor:"1,keyasint"`
+}
+
+// CreateRefresh starts a family of refresh tokens and drops that application's families that ended before its CreatedAt.
+type CreateRefresh struct {
+	Family directory.RefreshFamily `cbor:"1,keyasint"`
+}
+
+// RotateRefresh replaces the newest token of a family. If Presented is not the newest the family is revoked and the
+// outcome is refused as unauthenticated: the token was used before, so it is in two hands. At is when the token was
+// presented; a family that expired before it is refused.
+type RotateRefresh struct {
+	Family    string   `cbor:"1,keyasint"`
+	Presented [32]byte `cbor:"2,keyasint"` // SHA-256 of the token that was shown
+	Next      [32]byte `cbor:"3,keyasint"` // SHA-256 of the token that replaces it
+	At        int64    `cbor:"4,keyasint"`
+	ExpiresAt int64    `cbor:"5,keyasint"` // of the next token
+}
+
+// LeaseUsage draws messages from a key version's budget. The outcome tells how many were granted, at most what is left of
+// keys.GCMRandomNonceLimit, and the total drawn so far. A version that may not protect grants none.
+type LeaseUsage struct {
+	Key   string `cbor:"1,keyasint"`
+	Count uint64 `cbor:"2,keyasint"`
+}
+
+// Type returns the command's number.
+func (CreateCluster) Type() Type { return TypeCreateCluster }
+
+// Type returns the command's number.
+func (CreateTenant) Type() Type { return TypeCreateTenant }
+
+// Type returns the command's number.
+func (CreateContext) Type() Type { return TypeCreateContext }
+
+// Type returns the command's number.
+func (RotateContext) Type() Type { return TypeRotateContext }
+
+// Type returns the command's number.
+func (CreateApplication) Type() Type { return TypeCreateApplication }
+
+// Type returns the command's number.
+func (CreateUser) Type() Type { return TypeCreateUser }
+
+// Type returns the command's number.
+func (CreateSession) Type() Type { return TypeCreateSession }
+
+// Type returns the command's number.
+func (CreateRefresh) Type() Type { return TypeCreateRefresh }
+
+// Type returns the command's number.
+func (RotateRefresh) Type() Type { return TypeRotateRefresh }
+
+// Type returns the command's number.
+func (LeaseUsage) Type() Type { return TypeLeaseUsage }
+
+// Outcome is what applying a command gave: the same on every node. When Refused is not zero the state did not change,
+// except where the command says so.
+type Outcome struct {
+	Refused fault.Kind
+	Detail  string
+	// Granted and Total answer LeaseUsage.
+	Granted uint64
+	Total   uint64
+}

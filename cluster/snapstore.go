@@ -1,0 +1,155 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// snapshotsKept is how many snapshots stay on disk: the newest, and one that an operator can look at.
+const snapshotsKept = 2
+
+// snapshotVersion is what Raft calls the version of a snapshot's metadata under protocol version 3.
+const snapshotVersion raft.SnapshotVersion = 1
+
+// snapshotStore is raft.FileSnapshotStore without its forgiving sides. That one leaves out a snapshot whose meta.json it
+// cannot read, and Raft goes on with an older snapshot when the newest does not load; either way acknowledged state would
+// be gone without a word. Here the newest snapshot is the only one, and a damaged one is an error that names it.
+type snapshotStore struct {
+	files *raft.FileSnapshotStore
+	dir   string
+	key   frameKey
+
+	mu  sync.Mutex
+	err error // why a snapshot did not open: Raft drops the reason
+}
+
+// snapshotSink tells who writes the snapshot what Raft's metadata are, so that they can be sealed into it.
+type snapshotSink struct {
+	raft.SnapshotSink
+	meta raft.SnapshotMeta
+}
+
+// Create begins a new snapshot.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, trans raft.Transport,
+) (raft.SnapshotSink, error) {
+	sink, err := s.files.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotSink{sink, raft.SnapshotMeta{
+		Index: index, Term: term, Configuration: configuration, ConfigurationIndex: configurationIndex,
+	}}, nil
+}
+
+// List returns the newest snapshot, if there is one. A directory that is no readable snapshot is an error.
+func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") {
+			continue // a snapshot that was never finished: the log still has what it would have held
+		}
+		if err := s.checkMeta(e.Name()); err != nil {
+			return nil, err
+		}
+	}
+	metas, err := s.files.List()
+	if err != nil || len(metas) == 0 {
+		return nil, err
+	}
+	return metas[:1], nil
+}
+
+// checkMeta verifies that the meta.json of a snapshot can be read strictly and fits the name of its directory, which is
+// term, index and time. The order of snapshots depends on nothing else.
+func (s *snapshotStore) checkMeta(name string) error {
+	b, err := os.ReadFile(filepath.Join(s.dir, name, "meta.json"))
+	if err != nil {
+		return damagedSnapshot(name, err.Error())
+	}
+	var m struct {
+		raft.SnapshotMeta
+		CRC []byte
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&m); err != nil {
+		return damagedSnapshot(name, "its meta.json cannot be read: "+err.Error())
+	}
+	state, err := os.Stat(filepath.Join(s.dir, name, "state.bin"))
+	if err != nil {
+		return damagedSnapshot(name, err.Error())
+	}
+	place := strconv.FormatUint(m.Term, 10) + "-" + strconv.FormatUint(m.Index, 10) + "-"
+	if m.ID != name || !strings.HasPrefix(name, place) || m.Version != snapshotVersion || m.Size != state.Size() {
+		return damagedSnapshot(name, "its meta.json does not fit its name or its content")
+	}
+	return nil
+}
+
+// Open returns a snapshot after its header was found to agree with its meta.json.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, r, err := s.open(id)
+	if err != nil {
+		s.fail(id, err)
+		return nil, nil, err
+	}
+	return meta, r, nil
+}
+
+func (s *snapshotStore) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, file, err := s.files.Open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	var read bytes.Buffer
+	header, err := peekHeader(io.TeeReader(file, &read), s.key)
+	if err == nil && header != headerOf(s.key.cluster, header.Applied, meta) {
+		err = errors.New("its meta.json does not agree with its sealed header")
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return meta, struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&read, file), file}, nil
+}
+
+func peekHeader(r io.Reader, key frameKey) (snapshotHeader, error) {
+	f, err := newFrameReader(r, key)
+	if err != nil {
+		return snapshotHeader{}, err
+	}
+	return readHeader(f)
+}
+
+// fail notes why a snapshot could not be used.
+func (s *snapshotStore) fail(id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = damagedSnapshot(id, err.Error())
+}
+
+func (s *snapshotStore) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func damagedSnapshot(name, how string) error {
+	return damaged(fmt.Sprintf("snapshot %s", name), how)
+}

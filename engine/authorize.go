@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"errors"
+
+	"cryptoserve/engine/directory"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/keys"
+	"cryptoserve/engine/policy"
+)
+
+// maxPlans bounds the compiled decisions that are kept.
+const maxPlans = 10_000
+
+// plan is a decision that allows one subject one action in one context, compiled from the records at an epoch. It holds as
+// long as the ledger's epoch is the same, which costs one atomic load to see.
+type plan struct {
+	epoch   uint64
+	tenant  TenantView
+	context *directory.Context
+	active  *keys.Version
+}
+
+type planKey struct {
+	subject *policy.Subject
+	action  policy.Action
+	context string
+}
+
+var (
+	errNotAuthenticated = fault.New(fault.Unauthenticated, "engine.authorize", "a valid token is required")
+	errNotAllowed       = fault.New(fault.Forbidden, "engine.authorize", "the subject may not do this in this context")
+	errContextName      = &fault.Error{
+		Kind: fault.Malformed, Op: "engine.authorize", Detail: "the context name is not valid",
+		Fields: []fault.Field{{Name: "context", Detail: "a lower-case letter, then letters, digits and hyphens, 64 at most"}},
+	}
+)
+
+// authorize decides whether an application may protect or process in a context now.
+func (e *Engine) authorize(s *policy.Subject, action policy.Action, context string) (*plan, error) {
+	if s == nil {
+		return nil, errNotAuthenticated
+	}
+	epoch := e.ledger.Epoch()
+	key := planKey{s, action, context}
+	if len(context) <= directory.ContextNameMax {
+		if p, ok := e.plans.GetIfPresent(key); ok && p.epoch == epoch {
+			return p, nil
+		}
+	}
+	p, err := e.compile(s, action, context)
+	if err != nil {
+		return nil, err
+	}
+	// The records were read after the epoch, so they are at least as new.
+	p.epoch = epoch
+	e.plans.Set(key, p)
+	return p, nil
+}
+
+func (e *Engine) compile(s *policy.Subject, action policy.Action, name string) (*plan, error) {
+	if !directory.ValidContextName(name) {
+		return nil, errContextName
+	}
+	view := e.ledger.View()
+	tenant := view.Tenant(s.Tenant)
+	app, err := application(view, tenant, s)
+	if err != nil {
+		return nil, err
+	}
+	context := tenant.Context(name)
+	if context == nil || !policy.ApplicationMay(s, app, action, name) {
+		return nil, errNotAllowed
+	}
+	if context.Status != directory.Enabled {
+		return nil, fault.New(fault.Forbidden, "engine.authorize", "the context is disabled")
+	}
+	active := tenant.Version(context.ActiveKey)
+	if active == nil {
+		return nil, fault.New(fault.Internal, "engine.authorize", "the context has no active key version")
+	}
+	return &plan{tenant: tenant, context: context, active: active}, nil
+}
+
+// application returns the newest record of the application that a subject is, or refuses.
+func application(view View, tenant TenantView, s *policy.Subject) (*directory.Application, error) {
+	if s.Kind != policy.KindApplication {
+		return nil, errNotAllowed
+	}
+	if t := tenant.Record(); t == nil || t.Status != directory.Enabled {
+		return nil, errNotAuthenticated
+	}
+	app := view.Application(s.ID)
+	if app == nil || app.Tenant != s.Tenant || app.Status != directory.Enabled || app.KeyID != s.Credential {
+		return nil, errNotAuthenticated
+	}
+	return app, nil
+}
+
+// user returns the newest record of the user that a subject is, or refuses.
+func (e *Engine) user(view View, s *policy.Subject) (*directory.User, error) {
+	session := view.Session(s.Session)
+	if session == nil || session.User != s.ID || session.Tenant != s.Tenant || session.ExpiresAt <= e.now().UnixMilli() {
+		return nil, errNotAuthenticated
+	}
+	tenant := view.Tenant(s.Tenant)
+	if t := tenant.Record(); t == nil || t.Status != directory.Enabled {
+		return nil, errNotAuthenticated
+	}
+	u := tenant.User(s.ID)
+	if u == nil || u.Status != directory.Enabled {
+		return nil, errNotAuthenticated
+	}
+	return u, nil
+}
+
+// authorizeChange decides whether a subject may do an action that changes or lists records of its tenant.
+func (e *Engine) authorizeChange(s *policy.Subject, action policy.Action) error {
+	if s == nil {
+		return errNotAuthenticated
+	}
+	switch s.Kind {
+	case policy.KindAppliance:
+		if policy.ApplianceMay(action) {
+			return nil
+		}
+	case policy.KindUser:
+		u, err := e.user(e.ledger.View(), s)
+		if err != nil {
+			return err
+		}
+		if policy.UserMay(u.Roles, action) {
+			return nil
+		}
+	case policy.KindApplication, policy.KindUnknown:
+	}
+	return fault.New(fault.Forbidden, "engine.authorize", "the subject may not do this")
+}
+
+// cause returns the word for the audit log that an internal error carries, if it does.
+func cause(err error) string {
+	var c causeError
+	if errors.As(err, &c) {
+		return string(c)
+	}
+	return ""
+}
+
+// causeError is a fixed word that tells the auditor, and nobody else, why something was refused.
+type causeError string
+
+func (c causeError) Error() string { return string(c) }

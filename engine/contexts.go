@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+
+	"cryptoserve/cluster/command"
+	"cryptoserve/engine/algs"
+	"cryptoserve/engine/directory"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/keys"
+	"cryptoserve/engine/policy"
+)
+
+// ContextInfo is a context with the version that protects in it.
+type ContextInfo struct {
+	Record  *directory.Context
+	Version *keys.Version
+}
+
+// Contexts lists the contexts that the subject may use, in order of name.
+func (e *Engine) Contexts(_ context.Context, c *Call) ([]ContextInfo, error) {
+	r := c.begin(policy.ListContexts)
+	list, err := e.contexts(c.Subject)
+	if err := e.finish(c, &r, err); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+func (e *Engine) contexts(s *policy.Subject) ([]ContextInfo, error) {
+	if s == nil {
+		return nil, errNotAuthenticated
+	}
+	view := e.ledger.View()
+	tenant := view.Tenant(s.Tenant)
+	visible := func(*directory.Context) bool { return true }
+	if s.Kind == policy.KindApplication {
+		app, err := application(view, tenant, s)
+		if err != nil {
+			return nil, err
+		}
+		visible = func(c *directory.Context) bool {
+			return policy.ApplicationMay(s, app, policy.Encrypt, c.Name) || policy.ApplicationMay(s, app, policy.Decrypt, c.Name)
+		}
+	} else if err := e.authorizeChange(s, policy.ListContexts); err != nil {
+		return nil, err
+	}
+	list := []ContextInfo{}
+	for _, c := range tenant.Contexts() {
+		if visible(c) {
+			list = append(list, ContextInfo{Record: c, Version: tenant.Version(c.ActiveKey)})
+		}
+	}
+	return list, nil
+}
+
+// RotateResult names the version that protects from now on and the one before, which only processes.
+type RotateResult struct {
+	Context  string
+	Version  *keys.Version
+	Previous string
+}
+
+// RotateContext makes a new version the active one of a context. Nothing is encrypted again: what older versions protected
+// stays readable. Two rotations at once give one fault.Conflict.
+func (e *Engine) RotateContext(ctx context.Context, c *Call, name string) (RotateResult, error) {
+	r := c.begin(policy.RotateContext)
+	r.Context = name
+	var out RotateResult
+	err := e.change(ctx, c, &r, func() (command.Command, error) {
+		if err := e.authorizeChange(c.Subject, policy.RotateContext); err != nil {
+			return nil, err
+		}
+		if !directory.ValidContextName(name) {
+			return nil, errContextName
+		}
+		record := e.ledger.View().Tenant(c.Subject.Tenant).Context(name)
+		if record == nil {
+			return nil, fault.New(fault.NotFound, "engine.rotate", "there is no such context")
+		}
+		v, err := e.newVersion(ctx, record, record.Versions+1)
+		if err != nil {
+			return nil, err
+		}
+		r.KeyID, r.Algorithm = v.ID, string(v.Algorithm)
+		out = RotateResult{Context: name, Version: v, Previous: record.ActiveKey}
+		return command.RotateContext{Version: *v}, nil
+	})
+	if err != nil {
+		return RotateResult{}, err
+	}
+	return out, nil
+}
+
+// newVersion makes the record of a version of a context and proves that its key can be derived, so that no version becomes
+// active that cannot be used.
+func (e *Engine) newVersion(ctx context.Context, c *directory.Context, number uint32) (*keys.Version, error) {
+	row, ok := algs.Lookup(c.Algorithm)
+	if !ok {
+		return nil, fault.New(fault.AlgorithmDisallowed, "engine.version", "the context's algorithm is not known to this node")
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	v := &keys.Version{
+		ID: keys.NewID(c.Name, id), Tenant: c.Tenant, Context: c.Name, Number: number, State: keys.Active,
+		Algorithm: c.Algorithm, Bits: row.KeyBits, CreatedAt: e.now().UnixMilli(),
+	}
+	if c.Derivation == directory.Salted {
+		salt, err := e.vault.Random(ctx, keys.SaltBytes)
+		if err != nil {
+			return nil, err
+		}
+		v.Salt = salt
+	}
+	key, err := e.deriveDEK(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	key.Destroy()
+	return v, nil
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/binary"
+	"time"
+
+	"cryptoserve/cluster/command"
+	"cryptoserve/engine/directory"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/lp"
+	"cryptoserve/engine/policy"
+	"cryptoserve/engine/seal"
+	"cryptoserve/engine/secret"
+)
+
+// Application returns the newest record of an application, or nil. It is for checking a token's signature; what the
+// application may do is decided at each operation.
+func (e *Engine) Application(id string) *directory.Application {
+	return e.ledger.View().Application(id)
+}
+
+// SessionSubject returns the user that a session token with this SHA-256 stands for, or nil when the session is unknown or
+// over, or its user or tenant disabled.
+func (e *Engine) SessionSubject(hash [32]byte) *policy.Subject {
+	view := e.ledger.View()
+	session := view.Session(hash)
+	if session == nil {
+		return nil
+	}
+	s := &policy.Subject{
+		Kind: policy.KindUser, ID: session.User, Tenant: session.Tenant, Session: hash, Expires: time.UnixMilli(session.ExpiresAt),
+	}
+	if _, err := e.user(view, s); err != nil {
+		return nil
+	}
+	return s
+}
+
+// RefreshKey returns the key that signs refresh tokens: 32 bytes, derived in the token.
+func (e *Engine) RefreshKey(ctx context.Context) (secret.Bytes, error) {
+	return e.vault.Expand(ctx, PurposeInfo(purposeRefreshToken), derivedBytes)
+}
+
+// AccessSigner returns the Ed25519 key that signs an application's access tokens, and its kid. The application must be
+// enabled and its key kept here.
+func (e *Engine) AccessSigner(ctx context.Context, applicationID string) (crypto.Signer, string, error) {
+	app := e.ledger.View().Application(applicationID)
+	if app == nil || app.Status != directory.Enabled {
+		return nil, "", errNotAuthenticated
+	}
+	if len(app.SealedKey) == 0 {
+		return nil, "", fault.New(fault.Conflict, "engine.identity", "the application signs its own tokens")
+	}
+	k, err := e.keySeal(ctx, app.Tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	seed, err := k.Open(nil, sealedKeyAAD(app.Tenant, app.KeyID), app.SealedKey)
+	if err != nil {
+		return nil, "", fault.Wrap(fault.Internal, "engine.identity", "", err)
+	}
+	defer clear(seed)
+	return ed25519.NewKeyFromSeed(seed), app.KeyID, nil
+}
+
+// keySeal returns the key that seals a tenant's private keys at rest.
+func (e *Engine) keySeal(ctx context.Context, tenant string) (*seal.Key, error) {
+	key, err := e.vault.Expand(ctx, PurposeInfo(purposeKeySeal, tenant), derivedBytes)
+	if err != nil {
+		return nil, err
+	}
+	return seal.New(key)
+}
+
+// sealedKeyAAD binds a sealed private key to its record: lp(tenant) lp(key id) uint32(version) lp(algorithm). An
+// application's key has one version: a new key has a new id.
+func sealedKeyAAD(tenant, keyID string) []byte {
+	aad := lp.Append(lp.Append(nil, tenant), keyID)
+	return lp.Append(binary.BigEndian.AppendUint32(aad, 1), "Ed25519")
+}
+
+// StartRefresh records a new family of refresh tokens for an application of the caller's tenant.
+func (e *Engine) StartRefresh(ctx context.Context, c *Call, family directory.RefreshFamily) error {
+	return e.create(ctx, c, policy.IssueToken, family.Application, func() (command.Command, error) {
+		if family.Tenant != c.Subject.Tenant {
+			return nil, errNotAllowed
+		}
+		return command.CreateRefresh{Family: family}, nil
+	})
+}
+
+// RotateRefresh replaces the newest refresh token of a family. A token that is not the newest was used before: it revokes
+// the family and is fault.Unauthenticated. The caller has verified the token's signature.
+func (e *Engine) RotateRefresh(ctx context.Context, c *Call, rotation command.RotateRefresh) error {
+	r := c.begin(policy.RefreshToken)
+	r.Resource = rotation.Family
+	err := e.change(ctx, c, &r, func() (command.Command, error) {
+		view := e.ledger.View()
+		family := view.RefreshFamily(rotation.Family)
+		if family == nil {
+			return nil, errNotAuthenticated
+		}
+		r.Tenant, r.Subject, r.Kind = family.Tenant, family.Application, policy.KindApplication.String()
+		app := view.Application(family.Application)
+		tenant := view.Tenant(family.Tenant).Record()
+		if app == nil || app.Status != directory.Enabled || tenant == nil || tenant.Status != directory.Enabled {
+			return nil, errNotAuthenticated
+		}
+		return rotation, nil
+	})
+	if fault.Of(err) == fault.Unauthenticated {
+		return errNotAuthenticated
+	}
+	return err
+}

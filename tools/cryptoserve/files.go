@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// inputBytes is the most that one request can carry: the server's limit of a JSON body.
+const inputBytes = 16 << 20
+
+// input reads the whole input: the file that args names, or standard input for "-" and for no name.
+func (a *app) input(ctx context.Context, args []string) ([]byte, error) {
+	if len(args) == 0 || args[0] == "-" {
+		return a.standardInput(ctx)
+	}
+	data, err := readFile(args[0], inputBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", args[0], err)
+	}
+	return data, nil
+}
+
+// standardInput can wait for ever, so an interrupt must end it: the caller has things to clean up.
+func (a *app) standardInput(ctx context.Context) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := readAtMost(a.stdin, inputBytes)
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, fmt.Errorf("read standard input: %w", r.err)
+		}
+		return r.data, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read standard input: %w", context.Cause(ctx))
+	}
+}
+
+// sink is where a result goes. Nothing can be seen there before Commit, and nothing is left of it without.
+type sink interface {
+	io.Writer
+	Commit() error
+	// Discard drops what was written. After Commit it does nothing.
+	Discard()
+}
+
+// openSink prepares the output before the server is asked, so that a folder that cannot be written to is found first.
+// An empty name is standard output.
+func (a *app) openSink(name string) (sink, error) {
+	if name == "" {
+		return &streamSink{out: a.stdout}, nil
+	}
+	return newFileSink(name)
+}
+
+// streamSink hands a result to a stream in one piece.
+type streamSink struct {
+	out  io.Writer
+	data []byte
+}
+
+func (s *streamSink) Write(p []byte) (int, error) {
+	s.data = append(s.data, p...)
+	return len(p), nil
+}
+
+func (s *streamSink) Commit() error {
+	if _, err := s.out.Write(s.data); err != nil {
+		return fmt.Errorf("write the result: %w", withoutPath(err))
+	}
+	return nil
+}
+
+func (s *streamSink) Discard() { s.data = nil }
+
+// fileSink writes a new file with mode 0600 beside the old one and puts it in its place in one step.
+type fileSink struct {
+	name string
+	temp *os.File // nil after Commit or Discard
+}
+
+func newFileSink(name string) (*fileSink, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return nil, &hintError{
+			err:  fmt.Errorf("write %s: it is not a regular file", name),
+			hint: "name a file, or leave --out away and redirect standard output",
+		}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("write %s: %w", name, withoutPath(err))
+	}
+	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // with mode 0600
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, withoutPath(err))
+	}
+	return &fileSink{name: name, temp: temp}, nil
+}
+
+func (s *fileSink) Write(p []byte) (int, error) { return s.temp.Write(p) }
+
+// Commit makes the content durable, then its name.
+func (s *fileSink) Commit() error {
+	err := s.temp.Sync()
+	if closeErr := s.temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(s.temp.Name(), s.name)
+	}
+	if err != nil {
+		_ = os.Remove(s.temp.Name()) // the first error is the one to tell
+		s.temp = nil
+		return fmt.Errorf("write %s: %w", s.name, withoutPath(err))
+	}
+	s.temp = nil
+	folder, err := os.Open(filepath.Dir(s.name))
+	if err != nil {
+		return fmt.Errorf("sync the folder of %s: %w", s.name, withoutPath(err))
+	}
+	err = folder.Sync()
+	_ = folder.Close() // only read
+	if err != nil {
+		return fmt.Errorf("sync the folder of %s: %w", s.name, withoutPath(err))
+	}
+	return nil
+}
+
+func (s *fileSink) Discard() {
+	if s.temp == nil {
+		return
+	}
+	_ = s.temp.Close() // the file goes away
+	_ = os.Remove(s.temp.Name())
+	s.temp = nil
+}
