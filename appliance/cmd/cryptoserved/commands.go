@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"cryptoserve/appliance"
+	"cryptoserve/engine/audit"
+)
+
+func newRoot(out, errOut io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "cryptoserved",
+		Short:         "The daemon of the CryptoServe appliance",
+		Long:          "cryptoserved keeps a master key in a PKCS#11 token and serves cryptographic operations over REST.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(out)
+	root.SetErr(errOut)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
+	})
+	config := &cobra.Command{Use: "config", Short: "Work with the config file"}
+	config.AddCommand(configCheck())
+	hsm := &cobra.Command{Use: "hsm", Short: "Work with the token"}
+	hsm.AddCommand(hsmProbe())
+	auditCommand := &cobra.Command{Use: "audit", Short: "Work with audit logs, off line"}
+	auditCommand.AddCommand(auditVerify())
+	root.AddCommand(serve(), dev(), config, hsm, auditCommand, version())
+	return root
+}
+
+// exactly wants n arguments and names them when they are not there.
+func exactly(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("got %d arguments, want %d: %s", len(args), n, c.UseLine())}
+		}
+		return nil
+	}
+}
+
+func serve() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Serve a node that exists",
+		Long: `Serve the node of the config file's data directory until SIGTERM or SIGINT. Requests that run are answered
+before it ends. It prints the line "ready https://ADDRESS" once it answers; its log goes to standard error.`,
+		Example: "  cryptoserved serve --config /etc/cryptoserve/config.yaml",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{errors.New("--config FILE is required")}
+			}
+			config, err := appliance.Load(file)
+			if err != nil {
+				return err
+			}
+			log, err := appliance.NewLog(c.ErrOrStderr(), config.Log.Level)
+			if err != nil {
+				return err
+			}
+			return appliance.Serve(c.Context(), config, c.OutOrStdout(), log)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "the config `FILE`")
+	return c
+}
+
+func dev() *cobra.Command {
+	var d appliance.DevConfig
+	var level string
+	c := &cobra.Command{
+		Use:   "dev --dir DIR [--listen ADDR]",
+		Short: "Run one node with a SoftHSM2 token in a directory of its own",
+		Long: `Run one node for development and tests. The first start provisions it: a SoftHSM2 token, a cluster with the contexts
+default, user-pii, payment-data and general, an application and an owner. Later starts go on with the data in DIR.
+
+Each start writes into DIR, before the line "ready https://ADDR":
+  ca.pem       the CA of the API certificate
+  app.token    an access token of the application, good for one hour
+  app.refresh  a refresh token for it, good for 30 days
+  owner.token  a session of the owner, good for 7 days
+
+Not for production: the PIN of the token lies beside the token.`,
+		Example: "  cryptoserved dev --dir .dev --listen 127.0.0.1:8443",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if d.Dir == "" {
+				return usageError{errors.New("--dir DIR is required")}
+			}
+			log, err := appliance.NewLog(c.ErrOrStderr(), level)
+			if err != nil {
+				return usageError{err}
+			}
+			return appliance.Dev(c.Context(), d, c.OutOrStdout(), log)
+		},
+	}
+	c.Flags().StringVar(&d.Dir, "dir", "", "the `DIR`ectory that holds everything")
+	c.Flags().StringVar(&d.Listen, "listen", "127.0.0.1:8443", "the `ADDR`ess of the API, host:port")
+	c.Flags().StringVar(&d.Audit, "audit", "strict", "audit durability: strict, or relaxed (a power cut can lose 50 ms)")
+	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	return c
+}
+
+func configCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a config file",
+		Long:  "Read a config file as 'serve' would and report every problem, with its line where it has one. Nothing is opened or changed.",
+		Args:  exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := appliance.Load(args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), args[0]+": ok")
+			return err
+		},
+	}
+}
+
+func hsmProbe() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "probe --config FILE",
+		Short: "Report what the token can do",
+		Long: `Open the token named in the config file, with one login, and report its library, limits, mechanisms and the
+appliance's objects on it. Nothing on the token changes. Stop the node that uses a SoftHSM2 token first.`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{errors.New("--config FILE is required")}
+			}
+			config, err := appliance.Load(file)
+			if err != nil {
+				return err
+			}
+			return appliance.ProbeToken(c.Context(), config, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "the config `FILE`")
+	return c
+}
+
+func auditVerify() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Verify the audit log of a node",
+		Long: `Walk the audit segments in DIR and report each record that was changed, removed, swapped or added. It needs no token
+and works on a copy or on the folder of a running node. A hash chain does not show records cut off at its end.`,
+		Example: "  cryptoserved audit verify .dev/audit",
+		Args:    exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			report, err := audit.Verify(args[0])
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(c.OutOrStdout(), report.String()); err != nil {
+				return err
+			}
+			if len(report.Findings) > 0 {
+				return fmt.Errorf("the audit log in %s was changed: %d findings", args[0], len(report.Findings))
+			}
+			return nil
+		},
+	}
+}
+
+func version() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), "cryptoserved", appliance.Version)
+			return err
+		},
+	}
+}

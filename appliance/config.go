@@ -1,0 +1,223 @@
+package appliance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"cryptoserve/engine/audit"
+)
+
+// ConfigVersion is the version of the config file that this program reads.
+const ConfigVersion = 1
+
+// Config is the boot configuration of a node: what must be known before it can read replicated state. Everything else
+// lives in replicated state, never in both.
+type Config struct {
+	Version int `yaml:"version"`
+	// DataDir holds the Raft log, snapshots and the audit log. It belongs to one node.
+	DataDir string `yaml:"data_dir"`
+	// Listen is the address of the API, host:port.
+	Listen string `yaml:"listen"`
+	// Names are the DNS names and addresses that the API certificate is good for. Empty means localhost and the host part
+	// of Listen.
+	Names []string    `yaml:"names"`
+	TLS   TLSConfig   `yaml:"tls"`
+	HSM   HSMConfig   `yaml:"hsm"`
+	Audit AuditConfig `yaml:"audit"`
+	Keys  KeysConfig  `yaml:"keys"`
+	Log   LogConfig   `yaml:"log"`
+	// ShutdownTimeout bounds how long a stop waits for running requests; 0 means 30 s.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+}
+
+// TLSConfig limits the protocol of the API.
+type TLSConfig struct {
+	// Allow12 lets clients use TLS 1.2 with AEAD cipher suites; otherwise only TLS 1.3 is spoken.
+	Allow12 bool `yaml:"allow_tls12"`
+}
+
+// HSMConfig names the token.
+type HSMConfig struct {
+	// Module is the path of the PKCS#11 library. Empty finds SoftHSM2.
+	Module string `yaml:"module"`
+	// TokenLabel is the label of the token; there must be exactly one with it.
+	TokenLabel string `yaml:"token_label"`
+	// PINFile holds the user PIN on one line. Only its owner may read it.
+	PINFile string `yaml:"pin_file"`
+	// SoftHSMDir is a directory of SoftHSM2 tokens made by this program; empty with any other module.
+	SoftHSMDir string `yaml:"softhsm_dir"`
+	// Sessions is the size of the session pool; 0 means 8.
+	Sessions int `yaml:"sessions"`
+	// Wait bounds how long an operation waits for a session; 0 means 2 s.
+	Wait time.Duration `yaml:"wait"`
+	// ProbeInterval is the time between two health checks of the token; 0 means 1 s.
+	ProbeInterval time.Duration `yaml:"probe_interval"`
+	// Grace is how long cached keys go on serving after the token stopped answering; absent means 60 s, 0 refuses at once.
+	Grace *time.Duration `yaml:"grace"`
+}
+
+// AuditConfig says how audit records are kept. Only this file can say where.
+type AuditConfig struct {
+	// Dir is the folder of the segments; empty means audit below DataDir.
+	Dir string `yaml:"dir"`
+	// Durability is strict (a record is on disk before its operation answers) or relaxed (a power cut can lose 50 ms).
+	Durability string `yaml:"durability"`
+	// SegmentBytes is the size of a segment, which is written in advance; 0 means 64 MiB.
+	SegmentBytes int64 `yaml:"segment_bytes"`
+}
+
+// KeysConfig bounds the data keys held in memory.
+type KeysConfig struct {
+	Cached int           `yaml:"cached"` // 0 means 10,000
+	Idle   time.Duration `yaml:"idle"`   // 0 means 15 min
+}
+
+// LogConfig says what the node's own log shows. It goes to standard error as JSON lines.
+type LogConfig struct {
+	Level string `yaml:"level"` // debug, info, warn or error; empty means info
+}
+
+const (
+	defaultGrace    = 60 * time.Second
+	defaultShutdown = 30 * time.Second
+	tokenLabel      = "cryptoserve"
+)
+
+// Default returns a Config with everything set that has a default.
+func Default() Config {
+	grace := defaultGrace
+	return Config{
+		Version: ConfigVersion,
+		DataDir: "/var/lib/cryptoserve",
+		Listen:  "127.0.0.1:8443",
+		HSM:     HSMConfig{TokenLabel: tokenLabel, Grace: &grace},
+		Audit:   AuditConfig{Durability: "strict"},
+		Log:     LogConfig{Level: "info"},
+
+		ShutdownTimeout: defaultShutdown,
+	}
+}
+
+// Load reads a config file over the defaults. An unknown key, a wrong type and a second document are errors with their line.
+func Load(path string) (Config, error) {
+	c := Default()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("config: %w", err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict(), yaml.DisallowUnknownField())
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("config %s: %s", path, yaml.FormatError(err, false, true))
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("config %s: a second document begins where the file should end", path)
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Validate reports every problem of the config at once.
+func (c *Config) Validate() error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if c.Version != ConfigVersion {
+		bad("version: is %d, this program reads version %d", c.Version, ConfigVersion)
+	}
+	if !filepath.IsAbs(c.DataDir) {
+		bad("data_dir: %q is not an absolute path", c.DataDir)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen: %q is not host:port", c.Listen)
+	}
+	if c.HSM.TokenLabel == "" || len(c.HSM.TokenLabel) > 32 {
+		bad("hsm.token_label: must have 1 to 32 characters")
+	}
+	if c.HSM.PINFile == "" {
+		bad("hsm.pin_file: must name the file that holds the PIN")
+	}
+	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
+		bad("hsm.sessions: must be 0 to 1024")
+	}
+	for name, d := range map[string]time.Duration{
+		"hsm.wait": c.HSM.Wait, "hsm.probe_interval": c.HSM.ProbeInterval, "hsm.grace": c.HSM.grace(),
+		"keys.idle": c.Keys.Idle, "shutdown_timeout": c.ShutdownTimeout,
+	} {
+		if d < 0 {
+			bad("%s: must not be negative", name)
+		}
+	}
+	if _, err := c.Audit.durability(); err != nil {
+		bad("audit.durability: %w", err)
+	}
+	if c.Audit.Dir != "" && !filepath.IsAbs(c.Audit.Dir) {
+		bad("audit.dir: %q is not an absolute path", c.Audit.Dir)
+	}
+	if c.Audit.SegmentBytes != 0 && c.Audit.SegmentBytes < 4<<20 {
+		bad("audit.segment_bytes: must be at least 4194304")
+	}
+	if c.Keys.Cached < 0 {
+		bad("keys.cached: must not be negative")
+	}
+	if _, err := logLevel(c.Log.Level); err != nil {
+		bad("log.level: %w", err)
+	}
+	return errors.Join(problems...)
+}
+
+func (c *HSMConfig) grace() time.Duration {
+	if c.Grace == nil {
+		return defaultGrace
+	}
+	return *c.Grace
+}
+
+func (c *AuditConfig) durability() (audit.Durability, error) {
+	switch c.Durability {
+	case "", "strict":
+		return audit.Strict, nil
+	case "relaxed":
+		return audit.Relaxed, nil
+	default:
+		return 0, fmt.Errorf("%q is neither strict nor relaxed", c.Durability)
+	}
+}
+
+func (c *Config) auditDir() string {
+	if c.Audit.Dir != "" {
+		return c.Audit.Dir
+	}
+	return filepath.Join(c.DataDir, "audit")
+}
+
+// names returns what the API certificate is good for.
+func (c *Config) names() []string {
+	if len(c.Names) > 0 {
+		return c.Names
+	}
+	names := []string{"localhost"}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && host != "" {
+		if ip := net.ParseIP(host); ip == nil || !ip.IsUnspecified() {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
+// Write stores the config where it does not exist yet.
+func (c *Config) write(path string) error {
+	raw, err := yaml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, raw)
+}

@@ -1,0 +1,247 @@
+package appliance
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cryptoserve/api"
+	"cryptoserve/api/auth"
+	"cryptoserve/cluster"
+	"cryptoserve/engine"
+	"cryptoserve/engine/audit"
+	"cryptoserve/hsm"
+	"cryptoserve/softhsm"
+)
+
+// openTimeout bounds each step of opening that waits for something.
+const openTimeout = 30 * time.Second
+
+// node is an open node: its parts in the order in which they were opened.
+type node struct {
+	config   Config
+	identity *identity
+	log      *slog.Logger
+
+	audit    *audit.Log
+	token    *hsm.Token
+	cluster  *cluster.Node
+	engine   *engine.Engine
+	issuer   *auth.Issuer
+	verifier *auth.Verifier
+	certs    *certificates
+
+	closers []io.Closer
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+func (n *node) onClose(c io.Closer) { n.closers = append(n.closers, c) }
+
+// Close closes the parts in the opposite order and reports everything that went wrong.
+func (n *node) Close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i].Close())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// lock creates the data directory if need be and takes it for this process.
+func (n *node) lock() error {
+	if err := os.MkdirAll(n.config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("the data directory cannot be made: %w", err)
+	}
+	f, err := lockDir(n.config.DataDir)
+	if err != nil {
+		return err
+	}
+	n.onClose(f)
+	return nil
+}
+
+func (n *node) openAudit() error {
+	durability, err := n.config.Audit.durability()
+	if err != nil {
+		return err
+	}
+	n.audit, err = audit.Open(audit.Config{
+		Dir: n.config.auditDir(), Node: n.identity.NodeID, SegmentBytes: n.config.Audit.SegmentBytes,
+		Durability: durability, Log: n.log.With("part", "audit"),
+	})
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	n.onClose(n.audit)
+	return nil
+}
+
+// openToken opens the token and logs in, once: a wrong PIN is never tried again.
+func (n *node) openToken(ctx context.Context) error {
+	c := n.config.HSM
+	module, err := c.module()
+	if err != nil {
+		return err
+	}
+	pin, err := readPIN(c.PINFile)
+	if err != nil {
+		return err
+	}
+	n.token, err = hsm.Open(ctx, hsm.Config{
+		Module: module, TokenLabel: c.TokenLabel, PIN: pin, Sessions: c.Sessions, Wait: c.Wait, ProbeInterval: c.ProbeInterval,
+		Log: n.log.With("part", "hsm"),
+	})
+	if err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	n.onClose(closer(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		return n.token.Close(ctx)
+	}))
+	return nil
+}
+
+// module returns the PKCS#11 library and, for a directory of SoftHSM2 tokens, points the library to it.
+func (c *HSMConfig) module() (string, error) {
+	if c.SoftHSMDir != "" {
+		store, err := softhsm.Open(c.SoftHSMDir)
+		if err != nil {
+			return "", fmt.Errorf("the SoftHSM2 token directory %s cannot be used: %w; without its token this node cannot start", c.SoftHSMDir, err)
+		}
+		if err := store.Use(); err != nil {
+			return "", err
+		}
+	}
+	if c.Module != "" {
+		return c.Module, nil
+	}
+	return softhsm.Library()
+}
+
+func (n *node) openCluster(ctx context.Context) error {
+	key, err := n.token.Expand(ctx, engine.PurposeInfo(engine.PurposeStorage, n.identity.ClusterID), 32)
+	if err != nil {
+		return err
+	}
+	n.cluster, err = cluster.Open(ctx, cluster.Config{
+		Dir: n.raftDir(), NodeID: n.identity.NodeID, ClusterID: n.identity.ClusterID, StorageKey: key, Log: n.log.With("part", "cluster"),
+	})
+	if err != nil {
+		return fmt.Errorf("replicated state: %w", err)
+	}
+	n.onClose(n.cluster)
+	return nil
+}
+
+func (n *node) raftDir() string { return filepath.Join(n.config.DataDir, "raft") }
+
+func (n *node) openEngine() error {
+	var err error
+	n.engine, err = engine.New(engine.Config{
+		Vault: n.token, Ledger: ledger{n.cluster}, Audit: n.audit, Log: n.log.With("part", "engine"), Grace: n.config.HSM.grace(),
+		CachedKeys: n.config.Keys.Cached, CacheIdle: n.config.Keys.Idle,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(closer(func() error { n.engine.Close(); return nil }))
+	n.issuer, err = auth.NewIssuer(n.engine, nil)
+	if err != nil {
+		return err
+	}
+	n.verifier, err = auth.NewVerifier(auth.VerifierConfig{Directory: n.engine})
+	return err
+}
+
+// openCertificates makes the API certificates from the cluster's CA.
+func (n *node) openCertificates() error {
+	record := n.cluster.View().Cluster()
+	if record == nil {
+		return errors.New("the replicated state holds no cluster: its first run did not finish; put the data directory back from a backup")
+	}
+	authority, err := x509.ParseCertificate(record.CACertificate)
+	if err != nil {
+		return fmt.Errorf("certificate of the cluster CA: %w", err)
+	}
+	signer, err := n.authoritySigner(authority.PublicKey, record.CAKey)
+	if err != nil {
+		return err
+	}
+	n.certs = &certificates{
+		authority: authority, signer: signer, nodeKey: n.token.NodeSigner(), nodeID: n.identity.NodeID, names: n.config.names(),
+		tokenDown: n.token.DownSince, log: n.log.With("part", "certificates"),
+	}
+	return n.certs.issue(time.Now())
+}
+
+// serve answers requests on a listener until ctx ends, then drains. ready is called once the node can answer.
+func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
+	server, err := api.New(api.Config{
+		Engine: n.engine, Auth: n.verifier, Tokens: n.issuer, State: n.state, Ready: n.ready, Log: n.log.With("part", "api"),
+		TLS: api.TLSConfig(n.config.TLS.Allow12, n.certs.get),
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", n.config.Listen)
+	if err != nil {
+		return fmt.Errorf("the API cannot listen: %w", err)
+	}
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- n.token.Run(background) }()
+	go n.certs.run(background, time.Minute)
+	go n.tend(background)
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if err := ready(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+
+	var failure error
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping: requests that run are answered first")
+	case failure = <-n.cluster.Failed():
+		n.log.Error("replicated state failed, so this node stops", "error", failure)
+	case failure = <-served:
+		return fmt.Errorf("API listener: %w", failure)
+	}
+	timeout := n.config.ShutdownTimeout
+	if timeout == 0 {
+		timeout = defaultShutdown
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	err = server.Shutdown(drain)
+	stop()
+	return errors.Join(failure, err, <-done)
+}
+
+// tend drops cached keys that have outlived the token's grace, on a node that nobody calls too.
+func (n *node) tend(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			n.engine.Tend()
+		}
+	}
+}

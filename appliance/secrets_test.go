@@ -1,0 +1,99 @@
+package appliance
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"cryptoserve/engine"
+	"cryptoserve/engine/lp"
+	"cryptoserve/engine/policy"
+)
+
+// TestInvariant02NoFileHoldsAKey lets a node work, derives the very keys it used, and looks for them in every file it left: in
+// binary, hex and base64.
+func TestInvariant02NoFileHoldsAKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "D")
+	config, err := DevConfig{Dir: dir, Listen: "127.0.0.1:0"}.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{config: config, log: slog.New(slog.DiscardHandler)}
+	defer func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := n.lock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.firstRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.handOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tenant := n.cluster.View().Tenants()[0].ID
+	app := n.cluster.View().Tenant(tenant).Applications()[0]
+	keys := map[string][]byte{}
+	derive := func(name string, info []byte) {
+		t.Helper()
+		key, err := n.token.Expand(t.Context(), info, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[name] = bytes.Clone(key.Reveal())
+	}
+	for _, c := range n.cluster.View().Tenant(tenant).Contexts() {
+		call := &engine.Call{Subject: &policy.Subject{Kind: policy.KindApplication, ID: app.ID, Tenant: tenant, Credential: app.KeyID}}
+		out, err := n.engine.Encrypt(t.Context(), call, &engine.EncryptRequest{Context: c.Name, Plaintext: []byte("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The derivation is written out here once more, from the specification of the bytes.
+		v := n.cluster.View().Tenant(tenant).Version(out.KeyID)
+		info := lp.Append(lp.Append(lp.Append(nil, "cryptoserve/1/dek"), v.Tenant), v.Context)
+		info = binary.BigEndian.AppendUint32(info, v.Number)
+		info = lp.Append(binary.BigEndian.AppendUint16(info, v.Bits), v.Salt)
+		derive("DEK of "+c.Name, info)
+	}
+	derive("storage key", engine.PurposeInfo("storage", n.identity.ClusterID))
+	derive("key-seal key", engine.PurposeInfo("key-seal", tenant))
+	derive("refresh-token key", engine.PurposeInfo("refresh-token"))
+	if signer, _, err := n.engine.AccessSigner(t.Context(), app.ID); err != nil {
+		t.Fatal(err)
+	} else {
+		keys["private key of the application"] = seedOf(t, signer)
+	}
+	if err := n.cluster.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for name, key := range keys {
+			for _, form := range [][]byte{key, []byte(hex.EncodeToString(key)), []byte(base64.StdEncoding.EncodeToString(key))[:42], []byte(base64.RawURLEncoding.EncodeToString(key))[:42]} {
+				if bytes.Contains(raw, form) {
+					t.Errorf("%s holds the %s", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 15 || len(keys) != 8 {
+		t.Fatalf("looked for %d keys in %d files: %v", len(keys), files, err)
+	}
+}

@@ -1,0 +1,40 @@
+package appliance
+
+import (
+	"context"
+
+	"cryptoserve/api"
+	"cryptoserve/api/auth"
+	"cryptoserve/cluster"
+	"cryptoserve/cluster/command"
+	"cryptoserve/engine"
+	"cryptoserve/engine/audit"
+	"cryptoserve/hsm"
+)
+
+// What the parts ask of each other, checked where they are joined.
+var (
+	_ engine.Vault      = (*hsm.Token)(nil)
+	_ engine.Ledger     = ledger{}
+	_ engine.View       = view{}
+	_ engine.TenantView = (*cluster.TenantView)(nil)
+	_ engine.AuditLog   = (*audit.Log)(nil)
+	_ api.Engine        = (*engine.Engine)(nil)
+	_ api.Authenticator = (*auth.Verifier)(nil)
+	_ api.Refresher     = (*auth.Issuer)(nil)
+	_ auth.Authority    = (*engine.Engine)(nil)
+	_ auth.Directory    = (*engine.Engine)(nil)
+)
+
+// ledger shows a cluster node as the engine's Ledger: the same calls, with its concrete views as interfaces.
+type ledger struct{ node *cluster.Node }
+
+func (l ledger) Propose(ctx context.Context, c command.Command) (command.Outcome, error) {
+	return l.node.Propose(ctx, c)
+}
+func (l ledger) View() engine.View { return view{l.node.View()} }
+func (l ledger) Epoch() uint64     { return l.node.Epoch() }
+
+type view struct{ *cluster.View }
+
+func (v view) Tenant(id string) engine.TenantView { return v.View.Tenant(id) }
