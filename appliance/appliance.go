@@ -18,6 +18,7 @@ func Serve(ctx context.Context, config Config, out io.Writer, log *slog.Logger) 
 	if err := config.Validate(); err != nil {
 		return err
 	}
+	tuneGC()
 	if err := forbidCoreDumps(); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ const (
 // Dev runs one node with a SoftHSM2 token in a directory of its own. The first start provisions it; every start writes
 // ca.pem, app.token, app.refresh and owner.token anew, then the line "ready https://ADDR".
 func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err error) {
+	tuneGC()
 	if err := forbidCoreDumps(); err != nil {
 		return err
 	}

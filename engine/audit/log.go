@@ -123,6 +123,10 @@ type Log struct {
 	failure error // why everything is refused until the log is opened again
 	closing bool
 
+	// want is the number of waiting records at which full is signalled; 0 when nobody waits for it.
+	want uint64
+	full chan struct{}
+
 	wake      chan struct{} // the queue is no longer empty
 	wantSpare chan struct{} // the name of the spare is free again
 	stop      chan struct{} // closed by Close
@@ -163,6 +167,7 @@ func open(cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		cfg:       cfg,
+		full:      make(chan struct{}, 1),
 		wake:      make(chan struct{}, 1),
 		wantSpare: make(chan struct{}, 1),
 		stop:      make(chan struct{}),
@@ -218,8 +223,12 @@ func (l *Log) Append(r *Record) (Receipt, error) {
 	b.last = receipt.Sequence
 	l.seq = receipt.Sequence
 	l.advance(len(b.buf) - from)
+	full := l.want > 0 && l.seq-l.durable >= l.want
 	l.mu.Unlock()
 
+	if full {
+		signal(l.full)
+	}
 	recycle(pooled, body)
 	if idle {
 		signal(l.wake)

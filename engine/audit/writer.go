@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"cryptoserve/engine/fault"
 )
 
 const (
-	// gatherFor is how long a relaxed writer lets records come together before it writes them: a write each would cost
-	// more processor time than all the rest.
+	// gatherFor is how long a writer lets records come together before it writes them. A relaxed one always does: a write
+	// each would cost more processor time than all the rest. A strict one does it when it has seen that many come.
 	gatherFor = time.Millisecond
 	// syncEvery is how long a relaxed writer lets written records wait for a sync. With the gathering before and the sync
 	// itself after it they are on the disk within 50 ms, unless the disk takes longer for one sync.
@@ -35,9 +34,9 @@ func (l *Log) write() {
 			if err == nil {
 				err = l.sync(b.last)
 			}
+			callers := l.callers(b)
 			l.finish(b, err)
-			// Those who were waiting may now bring their next records: they then share the next sync.
-			runtime.Gosched()
+			l.await(callers, timer)
 			continue
 		case b != nil:
 			var err error
@@ -75,6 +74,46 @@ func (l *Log) write() {
 		case <-due:
 		case <-l.stop:
 		}
+	}
+}
+
+// callers tells how many records were under way at once around a batch: those in it and those that came while it was
+// written. It must be asked before the batch's callers are let go.
+func (l *Log) callers(b *batch) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq - b.synced
+}
+
+// await lets the next group come together: as many records as there were callers, who are likely to come again soon. They
+// then share one sync instead of two, which leaves the processor to them. A caller that is alone never waits.
+func (l *Log) await(callers uint64, timer *time.Timer) {
+	l.mu.Lock()
+	waiting := l.seq - l.durable
+	if callers < 2 || waiting >= callers || l.failure != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.want = callers
+	l.mu.Unlock()
+	if waiting == 0 {
+		select {
+		case <-l.wake:
+		case <-l.stop:
+		}
+	}
+	timer.Reset(gatherFor)
+	select {
+	case <-l.full:
+	case <-timer.C:
+	case <-l.stop:
+	}
+	l.mu.Lock()
+	l.want = 0
+	l.mu.Unlock()
+	select {
+	case <-l.full: // it came too late
+	default:
 	}
 }
 
