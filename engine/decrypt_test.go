@@ -148,9 +148,9 @@ func TestContextMismatchNamesBothContexts(t *testing.T) {
 	}
 }
 
-// TestRightLostDuringTheWork rotates nothing but moves the application's record out from under an operation: the late look
-// must see it. The application is replaced through the ledger's view, the only place where rights come from.
-func TestRightLostDuringTheWork(t *testing.T) {
+// TestInvariant04RightLostDuringTheWork moves the application's record out from under an operation: the late look must see
+// it. The application is replaced through the ledger's view, the only place where rights come from.
+func TestInvariant04RightLostDuringTheWork(t *testing.T) {
 	w := newWorld(t)
 	frame := w.mustEncrypt("user-pii", "secret", "").Ciphertext
 	l := &shiftingLedger{ledger: w.ledger, app: w.app.ID}

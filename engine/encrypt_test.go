@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,6 +191,41 @@ func TestInvariant06RotationLosesNothing(t *testing.T) {
 	if opened != workers*each {
 		t.Errorf("opened %d of %d", opened, workers*each)
 	}
+}
+
+// TestInvariant04RotatedVersionNeverProtects encrypts from many goroutines while a context rotates: an operation that starts
+// after a rotation was answered must use the new version.
+func TestInvariant04RotatedVersionNeverProtects(t *testing.T) {
+	w := newWorld(t)
+	var answered atomic.Uint32 // number of the version that the last answered rotation made
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				least := answered.Load()
+				out, err := w.encrypt("user-pii", "x", "")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if v := w.ledger.View().Tenant(w.tenant).Version(out.KeyID); v.Number < least {
+					t.Errorf("version %d protected after the rotation to %d was answered", v.Number, least)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		answered.Store(w.rotate("user-pii").Version.Number)
+	}
+	close(stop)
+	all.Wait()
 }
 
 func TestRotationsAtOnceConflict(t *testing.T) {
