@@ -7,7 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+
+	"cryptoserve/hsm"
 )
+
+// ErrPIN means that the token refused the PIN. Starting again with the same PIN would use up another of its tries.
+var ErrPIN = hsm.ErrPIN
 
 // Version is the version of this build, set by the linker.
 var Version = "development"

@@ -157,6 +157,11 @@ func serve(t *testing.T, dir string, edits ...string) *daemon {
 // refuses starts the daemon and wants it to end by itself with an error that contains each text.
 func refuses(t *testing.T, args []string, texts ...string) {
 	t.Helper()
+	refusesWith(t, 1, args, texts...)
+}
+
+func refusesWith(t *testing.T, code int, args []string, texts ...string) {
+	t.Helper()
 	d, lines := launch(t, args...)
 	select {
 	case <-d.done:
@@ -169,8 +174,8 @@ func refuses(t *testing.T, args []string, texts ...string) {
 		}
 	}
 	var exit *exec.ExitError
-	if !errors.As(d.err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("%v ended with %v, want exit code 1", args, d.err)
+	if !errors.As(d.err, &exit) || exit.ExitCode() != code {
+		t.Errorf("%v ended with %v, want exit code %d", args, d.err, code)
 	}
 	for _, text := range texts {
 		if !strings.Contains(d.stderr.String(), text) {

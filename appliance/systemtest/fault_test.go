@@ -129,7 +129,7 @@ func TestWrongPIN(t *testing.T) {
 	if err := os.WriteFile(pinFile, []byte("00000000000000000000000000000000"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, []string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, "PIN")
+	refusesWith(t, 3, []string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, "PIN", "tried once")
 	if err := os.WriteFile(pinFile, pin, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,19 @@ func newRoot(out, errOut io.Writer) *cobra.Command {
 	auditCommand := &cobra.Command{Use: "audit", Short: "Work with audit logs, off line"}
 	auditCommand.AddCommand(auditVerify())
 	root.AddCommand(serve(), dev(), config, hsm, auditCommand, version())
+	for _, group := range []*cobra.Command{root, config, hsm, auditCommand} {
+		group.Args = noSuchCommand
+		group.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
 	return root
+}
+
+// noSuchCommand refuses what is left of a command line when no command was found in it.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("there is no command %q; see '%s --help'", c.CommandPath()+" "+args[0], c.CommandPath())}
 }
 
 // exactly wants n arguments and names them when they are not there.
