@@ -28,7 +28,7 @@ func TestInvariant07SecretsAreNotPrinted(t *testing.T) {
 		t.Error("a secret was encoded as JSON")
 	}
 	text := strings.ToLower(out.String())
-	for _, form := range []string{marker, fmt.Sprintf("%x", marker), fmt.Sprint([]byte(marker))[1:20], "0x63, 0x6f, 0x72, 0x72"} {
+	for _, form := range []string{marker, fmt.Sprintf("%x", marker), "99 111 114 114 101", "0x63, 0x6f, 0x72, 0x72"} {
 		if strings.Contains(text, strings.ToLower(form)) {
 			t.Errorf("the secret shows as %q", form)
 		}
