@@ -236,15 +236,16 @@ func (x *exchange) log() {
 	if x.status < http.StatusInternalServerError && !slow {
 		return
 	}
-	log := x.server.config.Log.With(
-		"request_id", x.call.RequestID, "method", x.r.Method, "route", x.route.path, "status", x.status, "duration", took)
+	log := x.server.config.Log.With("request_id", x.call.RequestID, "method", x.r.Method, "route", x.route.path,
+		"status", x.status, "duration_us", took.Microseconds())
 	switch {
 	case x.problem == fault.Internal.Code():
 		log.Error("request failed", "code", x.problem, "error", x.err)
 	case x.problem != "" && x.status >= http.StatusInternalServerError:
-		log.Warn("request refused", "code", x.problem, "error", x.err)
+		// While the token or the disk is away every request is refused: a line a second says it. The audit log has them all.
+		x.server.refusals.Do(func() { log.Warn("request refused", "code", x.problem, "error", x.err) })
 	case slow:
-		log.Warn("slow request")
+		x.server.slow.Do(func() { log.Warn("slow request") })
 	}
 }
 

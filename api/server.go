@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
+	"golang.org/x/time/rate"
 
 	"cryptoserve/api/auth"
 	"cryptoserve/api/wire"
@@ -91,6 +92,9 @@ type Config struct {
 	Limits Limits
 }
 
+// linesAtOnce is how many lines of a kind go into the log before it is one a second.
+const linesAtOnce = 10
+
 // Server is the API's HTTPS server. Goroutines share it.
 type Server struct {
 	config    Config
@@ -99,6 +103,9 @@ type Server struct {
 	http      *http.Server
 	exchanges sync.Pool
 	ids       requestIDs
+
+	refusals rate.Sometimes // lines about refusals that pass
+	slow     rate.Sometimes // lines about slow requests
 
 	draining atomic.Bool
 	open     atomic.Int64  // connections
@@ -123,6 +130,8 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, routes: routes(c.Limits), empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
+		refusals: rate.Sometimes{First: linesAtOnce, Interval: time.Second},
+		slow:     rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 	}
 	s.exchanges.New = func() any { return new(exchange) }
 	s.router = s.newRouter()

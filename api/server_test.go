@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"cryptoserve/api"
 	"cryptoserve/api/auth"
@@ -233,6 +234,23 @@ func TestSourceIsThePeer(t *testing.T) {
 	})
 	if got := f.engine.calls[0].Source; got != "127.0.0.1" {
 		t.Errorf("the source is %q", got)
+	}
+}
+
+// TestOutageDoesNotFloodTheLog sends many requests while the token is away: the log tells it, in a few lines.
+func TestOutageDoesNotFloodTheLog(t *testing.T) {
+	f := newFixture(t)
+	f.engine.failure = fault.New(fault.HSMUnavailable, "test", "the token is away")
+	start := time.Now()
+	for range 50 {
+		a := f.do(t, "POST", encryptPath, `{"plaintext":"","context":"user-pii"}`)
+		if a.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%s: %s", a.Status, a.body)
+		}
+	}
+	lines := strings.Count(f.log.String(), "request refused")
+	if most := 10 + 1 + int(time.Since(start)/time.Second); lines < 1 || lines > most {
+		t.Errorf("%d lines for 50 refusals, want 1 to %d", lines, most)
 	}
 }
 
