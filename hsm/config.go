@@ -25,6 +25,9 @@ type Config struct {
 	Wait time.Duration
 	// ProbeInterval is the time between two health checks of Run. Zero means 1 s.
 	ProbeInterval time.Duration
+	// AfterLogin, if set, runs after each login, the ones of recovery too. Some tokens are files of this host that a login
+	// rewrites: this is where they are made durable. Its error fails the login.
+	AfterLogin func() error
 	// Log receives one record for each change of the token's health. If nil, slog.Default() is used.
 	Log *slog.Logger
 

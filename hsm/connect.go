@@ -145,6 +145,11 @@ func login(m p11.Module, c *Config, op string, s pkcs11.SessionHandle, info pkcs
 		c.Log.Warn("a wrong PIN was given to the token since the last login", "token", c.TokenLabel)
 	}
 	err := m.Login(s, pkcs11.CKU_USER, string(c.PIN.Reveal()))
+	if err == nil && c.AfterLogin != nil {
+		if err := c.AfterLogin(); err != nil {
+			return fault.Wrap(fault.HSMUnavailable, op, "what the login changed could not be kept", err)
+		}
+	}
 	if err == nil {
 		return nil
 	}

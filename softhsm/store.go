@@ -20,7 +20,8 @@ const (
 // Store is a directory that holds SoftHSM2 tokens and nothing else's: DIR/softhsm2.conf and DIR/tokens/, both for the
 // owner only. Whoever has this directory and the PIN has the keys. Goroutines may share a Store.
 type Store struct {
-	dir string // absolute
+	dir    string // absolute
+	mended []string
 }
 
 // Create makes a new, empty store at dir, which may exist but must not hold a store.
@@ -51,7 +52,8 @@ func Create(dir string) (*Store, error) {
 }
 
 // Open returns the store at dir. Its configuration is written anew when the directory was moved, because SoftHSM2 wants
-// an absolute path in it. An error when there is none; fs.ErrNotExist is in its chain.
+// an absolute path in it, and files that a power cut left empty are put back from their copies (see Sync). An error when
+// there is none; fs.ErrNotExist is in its chain.
 func Open(dir string) (*Store, error) {
 	s, err := at(dir)
 	if err != nil {
@@ -74,8 +76,14 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open SoftHSM2 store: %w", err)
 		}
 	}
+	if s.mended, err = s.heal(); err != nil {
+		return nil, fmt.Errorf("open SoftHSM2 store: %w", err)
+	}
 	return s, nil
 }
+
+// Mended returns the files that Open put back from their copies.
+func (s *Store) Mended() []string { return s.mended }
 
 // repoint returns the configuration with the given token directory, and whether that changed it.
 func repoint(conf, tokens string) (string, bool) {

@@ -82,7 +82,7 @@ func (c *Config) validate() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.storage == nil {
-		c.storage = disk{}
+		c.storage = &disk{}
 	}
 	if c.retry == 0 {
 		c.retry = time.Second
@@ -391,5 +391,5 @@ func (l *Log) closeFiles() error {
 	for _, s := range files {
 		errs = append(errs, s.file.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.cfg.storage.close())...)
 }

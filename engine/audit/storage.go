@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // storage is the file system as the log needs it. Tests put failing ones in its place.
@@ -18,6 +19,8 @@ type storage interface {
 	create(ctx context.Context, path string, size int64) (segmentFile, error)
 	// rename renames a file and makes the new name durable.
 	rename(from, to string) error
+	// close lets go of what the storage holds beside its files.
+	close() error
 }
 
 // segmentFile is one open segment.
@@ -30,8 +33,12 @@ type segmentFile interface {
 	Close() error
 }
 
-// disk is the real storage.
-type disk struct{}
+// disk is the real storage. It keeps the log's folder open: a segment must be able to begin when the process has no
+// descriptor left for anything else.
+type disk struct {
+	mu  sync.Mutex
+	dir *os.File
+}
 
 // diskFile is a file of the real storage.
 type diskFile struct{ *os.File }
@@ -46,12 +53,12 @@ func (f diskFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (disk) open(path string) (segmentFile, error) {
+func (d *disk) open(path string) (segmentFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // #nosec G304 -- the path is made from the configured folder
 	if err != nil {
 		return nil, err
 	}
-	if err := settle(f); err != nil {
+	if err := errors.Join(settle(f), d.syncNames(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	return diskFile{f}, nil
@@ -73,7 +80,7 @@ func settle(f *os.File) error {
 	return dropCache(f)
 }
 
-func (disk) create(ctx context.Context, path string, size int64) (segmentFile, error) {
+func (d *disk) create(ctx context.Context, path string, size int64) (segmentFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- as in open
 	if err != nil {
 		return nil, err
@@ -81,7 +88,7 @@ func (disk) create(ctx context.Context, path string, size int64) (segmentFile, e
 	if err := fill(ctx, f, size); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := d.syncNames(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	return diskFile{f}, nil
@@ -108,11 +115,36 @@ func fill(ctx context.Context, f *os.File, size int64) error {
 	return f.Sync()
 }
 
-func (disk) rename(from, to string) error {
+func (d *disk) rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	return d.syncNames(filepath.Dir(to))
+}
+
+// syncNames makes the names in the log's folder durable.
+func (d *disk) syncNames(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dir == nil {
+		f, err := os.Open(dir) // #nosec G304 -- the configured folder
+		if err != nil {
+			return err
+		}
+		d.dir = f
+	}
+	return d.dir.Sync()
+}
+
+func (d *disk) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dir == nil {
+		return nil
+	}
+	err := d.dir.Close()
+	d.dir = nil
+	return err
 }
 
 // syncDir makes the names in a folder durable.

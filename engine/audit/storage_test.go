@@ -154,7 +154,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	path := filepath.Join(t.TempDir(), "f")
-	if _, err := (disk{}).create(ctx, path, 1<<20); !errors.Is(err, context.Canceled) {
+	if _, err := (&disk{}).create(ctx, path, 1<<20); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
