@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"cryptoserve/api/auth"
 	"cryptoserve/api/wire"
@@ -192,5 +194,35 @@ func TestServerLogLevels(t *testing.T) {
 	l.Print("http: Accept error: too many open files; retrying in 5ms")
 	if !strings.Contains(log.String(), "level=WARN") {
 		t.Errorf("an accept error gives %q", log.String())
+	}
+}
+
+// TestAFullListenerCloses: Accept ends although no connection does.
+func TestAFullListenerCloses(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := make(chan struct{}, 1)
+	slots <- struct{}{}
+	l := newListener(inner, slots)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: %v", err)
+		}
+	case <-time.After(20 * time.Second): // it takes no time at all
+		t.Error("Accept goes on")
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("a second Close: %v", err)
 	}
 }

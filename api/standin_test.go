@@ -28,7 +28,6 @@ import (
 	"cryptoserve/api/apitest"
 	"cryptoserve/api/auth"
 	"cryptoserve/api/wire"
-	"cryptoserve/cluster/command"
 	"cryptoserve/engine"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
@@ -192,7 +191,7 @@ func (s *standIn) StartRefresh(_ context.Context, _ *engine.Call, f directory.Re
 	return nil
 }
 
-func (s *standIn) RotateRefresh(_ context.Context, c *engine.Call, r command.RotateRefresh) error {
+func (s *standIn) RotateRefresh(_ context.Context, c *engine.Call, r engine.RefreshRotation) error {
 	if err := s.begin(c); err != nil {
 		return err
 	}

@@ -74,12 +74,3 @@ func announce(out io.Writer, addr net.Addr) error {
 	_, err := fmt.Fprintf(out, "ready https://%s\n", addr)
 	return err
 }
-
-// NewLog returns the node's log: JSON lines at a level named as in LogConfig.
-func NewLog(w io.Writer, level string) (*slog.Logger, error) {
-	l, err := logLevel(level)
-	if err != nil {
-		return nil, err
-	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
-}

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -42,6 +43,15 @@ func newAuthority(clusterID string, key crypto.Signer, now time.Time) ([]byte, e
 		MaxPathLenZero:        true,
 	}
 	return x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+}
+
+// authoritySigner returns the signer of the cluster CA, whose wrapped key only the token can unwrap.
+func (n *node) authoritySigner(public any, wrapped []byte) (crypto.Signer, error) {
+	key, ok := public.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the cluster CA has no ECDSA key")
+	}
+	return n.token.WrappedSigner(key, wrapped), nil
 }
 
 // certificates holds what the API listener shows. The node certificate's key is cs-node, in the token; the standby's key
@@ -118,22 +128,32 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.node.Load(), nil
 }
 
-// run issues new certificates when half of the shorter life is over, and tries again each interval while that fails.
+// run issues new certificates when half of the shorter life is over, and tries again each interval while that fails. The
+// log has one line for a row of failures.
 func (c *certificates) run(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	failed := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			if now.Before(c.standby.Load().Leaf.NotAfter.Add(-standbyLife / 2)) {
-				continue
-			}
-			if err := c.issue(now); err != nil {
-				c.log.Error("certificates could not be renewed; the next try follows", "error", err, "until", c.standby.Load().Leaf.NotAfter)
-			}
+		case <-tick.C:
 		}
+		leaf := c.standby.Load().Leaf
+		now, until := time.Now(), leaf.NotAfter
+		// A clock that was ahead at the start and has been set right made certificates of the future.
+		if now.Before(until.Add(-standbyLife/2)) && !now.Before(leaf.NotBefore) {
+			continue
+		}
+		err := c.issue(now)
+		switch {
+		case err != nil && !failed:
+			c.log.Error("certificates could not be renewed; it is tried again and again", "error", err, "until", until, "interval", interval)
+		case err == nil && failed:
+			c.log.Info("certificates were renewed after all")
+		}
+		failed = err != nil
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"cryptoserve/engine/audit"
+	"cryptoserve/softhsm"
 )
 
 // ConfigVersion is the version of the config file that this program reads.
@@ -106,8 +107,34 @@ func Default() Config {
 	}
 }
 
-// Load reads a config file over the defaults. An unknown key, a wrong type and a second document are errors with their line.
+// Load reads a config file over the defaults and validates it. What is wrong with its form (an unknown key, a key twice, a
+// wrong type, a second document) is an error with its line, the first one only; wrong values are reported all at once.
 func Load(path string) (Config, error) {
+	c, err := parse(path)
+	if err != nil {
+		return c, err
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Check does what Load does and also looks whether the files that the config names are there and can be used. It does not
+// log in to the token, and changes nothing.
+func Check(path string) error {
+	c, err := parse(path)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(c.Validate(), c.checkFiles()); err != nil {
+		return fmt.Errorf("config %s: %w", path, err)
+	}
+	return nil
+}
+
+// parse reads a config file over the defaults.
+func parse(path string) (Config, error) {
 	c := Default()
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -120,13 +147,10 @@ func Load(path string) (Config, error) {
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return c, fmt.Errorf("config %s: a second document begins where the file should end", path)
 	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("config %s: %w", path, err)
-	}
 	return c, nil
 }
 
-// Validate reports every problem of the config at once.
+// Validate reports every wrong value at once, in the order of the fields.
 func (c *Config) Validate() error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -148,14 +172,14 @@ func (c *Config) Validate() error {
 	if c.HSM.Sessions < 0 || c.HSM.Sessions > 1024 {
 		bad("hsm.sessions: must be 0 to 1024")
 	}
-	for name, d := range map[string]time.Duration{
-		"hsm.wait": c.HSM.Wait, "hsm.probe_interval": c.HSM.ProbeInterval, "hsm.grace": c.HSM.grace(),
-		"keys.idle": c.Keys.Idle, "shutdown_timeout": c.ShutdownTimeout,
-	} {
+	notNegative := func(name string, d time.Duration) {
 		if d < 0 {
 			bad("%s: must not be negative", name)
 		}
 	}
+	notNegative("hsm.wait", c.HSM.Wait)
+	notNegative("hsm.probe_interval", c.HSM.ProbeInterval)
+	notNegative("hsm.grace", c.HSM.grace())
 	if _, err := c.Audit.durability(); err != nil {
 		bad("audit.durability: %w", err)
 	}
@@ -168,8 +192,43 @@ func (c *Config) Validate() error {
 	if c.Keys.Cached < 0 {
 		bad("keys.cached: must not be negative")
 	}
+	notNegative("keys.idle", c.Keys.Idle)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level: %w", err)
+	}
+	notNegative("shutdown_timeout", c.ShutdownTimeout)
+	return errors.Join(problems...)
+}
+
+// checkFiles reports every file of the token that is not there or cannot be used. Validate has the fields that are empty.
+func (c *Config) checkFiles() error {
+	var problems []error
+	bad := func(field string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", field, err))
+		}
+	}
+	if c.HSM.Module != "" {
+		info, err := os.Stat(c.HSM.Module)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is not a file", c.HSM.Module)
+		}
+		bad("hsm.module", err)
+	} else {
+		_, err := softhsm.Library()
+		bad("hsm.module", err)
+	}
+	if c.HSM.PINFile != "" {
+		pin, err := readPIN(c.HSM.PINFile)
+		pin.Destroy()
+		bad("hsm.pin_file", err)
+	}
+	if c.HSM.SoftHSMDir != "" {
+		info, err := os.Stat(c.HSM.SoftHSMDir)
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is not a directory", c.HSM.SoftHSMDir)
+		}
+		bad("hsm.softhsm_dir", err)
 	}
 	return errors.Join(problems...)
 }
@@ -213,7 +272,7 @@ func (c *Config) names() []string {
 	return names
 }
 
-// Write stores the config where it does not exist yet.
+// write stores the config as a file that Load reads, in place of what is there.
 func (c *Config) write(path string) error {
 	raw, err := yaml.Marshal(c)
 	if err != nil {

@@ -3,13 +3,12 @@ package appliance
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -29,8 +28,11 @@ import (
 type DevConfig struct {
 	Dir    string // holds everything; made when missing
 	Listen string
-	Audit  string // durability: strict or relaxed; empty means strict
+	Audit  string // durability: strict or relaxed; empty means as the config file says, strict in a new one
 }
+
+// configFile is the config that a first run writes into its directory. From then on it is the user's.
+const configFile = "config.yaml"
 
 // The contexts, the application and the user that a new dev cluster has.
 var devContexts = []engine.ContextSpec{
@@ -48,8 +50,9 @@ const (
 	devSegment     = 16 << 20
 )
 
-// Dev runs one node with a SoftHSM2 token in a directory of its own. The first start provisions it; every start writes
-// ca.pem, app.token, app.refresh and owner.token anew, then the line "ready https://ADDR".
+// Dev runs one node with a SoftHSM2 token in a directory of its own. The first start provisions it and writes config.yaml;
+// later ones read that. Every start writes ca.pem, app.token, app.refresh and owner.token anew, then the line
+// "ready https://ADDR".
 func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err error) {
 	tuneGC()
 	if err := forbidCoreDumps(); err != nil {
@@ -69,12 +72,14 @@ func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err
 	case errors.Is(err, errUnprovisioned):
 		err = n.firstRun(ctx)
 	case err == nil:
-		err = n.open(ctx)
+		if err = n.finish(); err != nil {
+			break
+		}
+		if n.config, err = d.load(config); err == nil {
+			err = n.open(ctx)
+		}
 	}
 	if err != nil {
-		return err
-	}
-	if err := n.config.write(filepath.Join(config.DataDir, "config.yaml")); err != nil {
 		return err
 	}
 	return n.serve(ctx, func(addr net.Addr) error {
@@ -85,6 +90,32 @@ func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err
 	})
 }
 
+// load reads the config file of a directory that has been provisioned. The address, and the durability if one was given,
+// are of this run only: the file stays as it is. Where somebody removed it, a new one is written.
+func (d DevConfig) load(fresh Config) (Config, error) {
+	path := filepath.Join(fresh.DataDir, configFile)
+	c, err := Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fresh, fresh.write(path)
+	}
+	if err != nil {
+		return c, err
+	}
+	here, err := os.Stat(fresh.DataDir)
+	if err != nil {
+		return c, err
+	}
+	if there, err := os.Stat(c.DataDir); err != nil || !os.SameFile(here, there) {
+		return c, fmt.Errorf("%s is for another directory, data_dir: %s: correct the paths in it, or remove it and get a new one", path, c.DataDir)
+	}
+	c.Listen = d.Listen
+	if d.Audit != "" {
+		c.Audit.Durability = d.Audit
+	}
+	return c, c.Validate()
+}
+
+// config returns what a first run writes into the config file.
 func (d DevConfig) config() (Config, error) {
 	c := Default()
 	dir, err := filepath.Abs(d.Dir)
@@ -121,6 +152,8 @@ func (n *node) firstRun(ctx context.Context) error {
 		}
 	case err != nil:
 		return err
+	case id.MasterKCV != "":
+		return fmt.Errorf("%s belongs to a node that was finished: rename it to %s", filepath.Join(dir, unfinishedFile), identityFile)
 	default:
 		n.log.Warn("the first run was cut off; it starts over")
 		for _, p := range []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, soPINFile(n.config.HSM.PINFile), n.raftDir()} {
@@ -142,6 +175,9 @@ func (n *node) firstRun(ctx context.Context) error {
 	if err := n.token.Provision(ctx); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
+	if err := n.syncToken(); err != nil {
+		return err
+	}
 	id.MasterKCV = hex.EncodeToString(n.token.MasterKCV())
 	if err := n.openCluster(ctx); err != nil {
 		return err
@@ -155,15 +191,28 @@ func (n *node) firstRun(ctx context.Context) error {
 	if err := n.openCertificates(); err != nil {
 		return err
 	}
+	if err := n.config.write(filepath.Join(dir, configFile)); err != nil {
+		return err
+	}
 	if err := id.write(dir, identityFile); err != nil {
 		return err
 	}
-	return os.Remove(filepath.Join(dir, unfinishedFile))
+	return n.finish()
+}
+
+// finish removes the mark of an unfinished first run, which must not be there when the identity is lost some day.
+func (n *node) finish() error {
+	err := os.Remove(filepath.Join(n.config.DataDir, unfinishedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(n.config.DataDir))
 }
 
 // checkEmpty refuses a directory that holds parts of a node but not its identity: they may be somebody's only keys.
 func (n *node) checkEmpty() error {
-	for _, p := range []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, n.raftDir(), n.config.auditDir()} {
+	config := filepath.Join(n.config.DataDir, configFile)
+	for _, p := range []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, n.raftDir(), n.config.auditDir(), config} {
 		there, err := exists(p)
 		if err != nil {
 			return err
@@ -195,11 +244,20 @@ func (n *node) makeToken() error {
 	if err := writeFile(soPINFile(c.PINFile), soPIN.Reveal()); err != nil {
 		return err
 	}
-	module, err := c.module()
+	module, _, err := c.module()
 	if err != nil {
 		return err
 	}
 	return hsm.InitToken(module, c.TokenLabel, soPIN, pin)
+}
+
+// syncToken makes the new token durable, before anything says that it is there.
+func (n *node) syncToken() error {
+	store, err := softhsm.Open(n.config.HSM.SoftHSMDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Sync(), syncDir(n.config.DataDir))
 }
 
 func soPINFile(pinFile string) string {
@@ -244,14 +302,6 @@ func (n *node) populate(ctx context.Context) error {
 	}
 	_, err = n.engine.CreateUser(ctx, call(tenant.ID), devUser, []directory.Role{directory.Owner, directory.Operator, directory.Auditor})
 	return err
-}
-
-func (n *node) authoritySigner(public any, wrapped []byte) (crypto.Signer, error) {
-	key, ok := public.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, errors.New("the cluster CA has no ECDSA key")
-	}
-	return n.token.WrappedSigner(key, wrapped), nil
 }
 
 // handOver writes the files that a developer works with: the CA, tokens of the application, a session of the owner.

@@ -1,12 +1,12 @@
 package appliance
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -66,12 +66,11 @@ func readPIN(path string) (secret.Bytes, error) {
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("the PIN file cannot be read: %w", err)
 	}
-	defer clear(raw)
-	pin := strings.TrimRight(string(raw), "\r\n")
-	if pin == "" {
+	pin := bytes.TrimRight(raw, "\r\n")
+	if len(pin) == 0 {
 		return secret.Bytes{}, fmt.Errorf("the PIN file %s is empty", path)
 	}
-	return secret.New([]byte(pin)), nil
+	return secret.New(pin), nil
 }
 
 // lockDir makes this process the only one that works in a data directory, until the file is closed.

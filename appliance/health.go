@@ -4,7 +4,10 @@ import (
 	"time"
 
 	"cryptoserve/api/wire"
+	"cryptoserve/cluster"
+	"cryptoserve/engine/audit"
 	"cryptoserve/engine/fault"
+	"cryptoserve/hsm"
 )
 
 // States of a node: DESIGN section 7.
@@ -14,36 +17,68 @@ const (
 	stateFailed      = "failed"   // serves nothing
 )
 
-// state says what the node is, why, and what to do. It makes no call to the token or the disk.
-func (n *node) state() wire.State {
-	s := wire.State{State: stateOperational, Reasons: []wire.Reason{}, Version: Version, Node: n.identity.NodeID, Cluster: n.identity.ClusterID}
-	worse := func(state string, kind fault.Kind, detail, next string) {
-		if s.State != stateFailed {
-			s.State = state
-		}
-		s.Reasons = append(s.Reasons, wire.Reason{Code: kind.Code(), Detail: detail, NextStep: next})
+// auditRecordRoom is more than one audit record needs, in bytes. With less left and no next segment the node refuses
+// operations, so it must not be sent any.
+const auditRecordRoom = 4096
+
+// judgement is what the states of the parts mean for the node. Its reasons are in the order of the parts.
+type judgement struct {
+	state   string
+	reasons []wire.Reason
+}
+
+func (j *judgement) add(state string, kind fault.Kind, detail, next string) {
+	if j.state != stateFailed {
+		j.state = state
 	}
-	if since, down := n.token.DownSince(); down {
-		left := n.config.HSM.grace() - time.Since(since)
-		next := "Reconnect the token, or look at its own log; the node finds it again by itself."
-		if left > 0 {
-			worse(stateDegraded, fault.HSMUnavailable, "The token does not answer; cached keys serve for "+left.Round(time.Second).String()+" more.", next)
-		} else {
-			worse(stateFailed, fault.HSMUnavailable, "The token has not answered since "+since.UTC().Format(time.RFC3339)+".", next)
-		}
+	j.reasons = append(j.reasons, wire.Reason{Code: kind.Code(), Detail: detail, NextStep: next})
+}
+
+// judge says what the node is, why, and what to do. Anybody may ask, so no text of the system, such as a path, is in it.
+func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger cluster.Status, now time.Time) judgement {
+	j := judgement{state: stateOperational, reasons: []wire.Reason{}}
+	j.token(token, grace, now)
+	j.audit(records)
+	if !ledger.Healthy {
+		j.add(stateDegraded, fault.LedgerUnavailable, "Changes cannot be recorded. Encrypt and decrypt go on.",
+			"Look at the disk of the data directory: space, health and speed. The node's log says why.")
 	}
-	if a := n.audit.Status(); a.Latched {
-		worse(stateFailed, fault.AuditUnavailable, "Audit records cannot be written: "+a.Reason+".",
+	return j
+}
+
+func (j *judgement) token(token hsm.Status, grace time.Duration, now time.Time) {
+	if !token.Down {
+		return
+	}
+	what, next := "The token does not answer", "Reconnect the token, or look at its own log; the node finds it again by itself."
+	if token.PINRefused {
+		what, next = "The token refused the PIN", "Correct the PIN file, or connect the right token, and restart the node: it does not try a refused PIN again."
+	}
+	if left := grace - now.Sub(token.Since); left > 0 {
+		j.add(stateDegraded, fault.HSMUnavailable, what+"; cached keys serve for "+left.Round(time.Second).String()+" more.", next)
+	} else {
+		j.add(stateFailed, fault.HSMUnavailable, what+"; it has not served since "+token.Since.UTC().Format(time.RFC3339)+".", next)
+	}
+}
+
+func (j *judgement) audit(records audit.Status) {
+	switch {
+	case records.Latched:
+		j.add(stateFailed, fault.AuditUnavailable, "Audit records cannot be written; the node's log says why.",
 			"Mend the disk of the audit folder, run 'cryptoserved audit verify DIR' on it, then restart the node.")
-	} else if a.SpareMissing {
-		worse(stateDegraded, fault.AuditUnavailable, "There is no room for the next audit segment.",
+	case records.SpareMissing && records.BytesLeft < auditRecordRoom:
+		j.add(stateFailed, fault.AuditUnavailable, "There is no room for another audit record.",
+			"Free space on the disk of the audit folder; the node then goes on by itself.")
+	case records.SpareMissing:
+		j.add(stateDegraded, fault.AuditUnavailable, "There is no room for the next audit segment.",
 			"Free space on the disk of the audit folder; when the current segment is full, operations are refused.")
 	}
-	if c := n.cluster.Status(); !c.Healthy {
-		worse(stateDegraded, fault.LedgerUnavailable, "Changes cannot be recorded: "+c.Reason+". Encrypt and decrypt go on.",
-			"Look at the disk of the data directory: space, health and speed.")
-	}
-	return s
+}
+
+// state says how this node is. It makes no call to the token or the disk.
+func (n *node) state() wire.State {
+	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), time.Now())
+	return wire.State{State: j.state, Reasons: j.reasons, Version: Version, Node: n.identity.NodeID, Cluster: n.identity.ClusterID}
 }
 
 // ready reports whether the node may be sent requests.

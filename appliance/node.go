@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"cryptoserve/api"
@@ -21,8 +23,11 @@ import (
 	"cryptoserve/softhsm"
 )
 
-// openTimeout bounds each step of opening that waits for something.
+// openTimeout bounds the whole opening of a node or its first run, and how long closing waits for the token.
 const openTimeout = 30 * time.Second
+
+// stopTimeout bounds how long a stop waits for the background tasks once requests have been answered.
+const stopTimeout = 10 * time.Second
 
 // node is an open node: its parts in the order in which they were opened.
 type node struct {
@@ -89,7 +94,7 @@ func (n *node) openAudit() error {
 // openToken opens the token and logs in, once: a wrong PIN is never tried again.
 func (n *node) openToken(ctx context.Context) error {
 	c := n.config.HSM
-	module, err := c.module()
+	module, store, err := c.module()
 	if err != nil {
 		return err
 	}
@@ -97,9 +102,10 @@ func (n *node) openToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer pin.Destroy() // the token keeps a copy of its own
 	n.token, err = hsm.Open(ctx, hsm.Config{
 		Module: module, TokenLabel: c.TokenLabel, PIN: pin, Sessions: c.Sessions, Wait: c.Wait, ProbeInterval: c.ProbeInterval,
-		Log: n.log.With("part", "hsm"),
+		Log: n.log.With("part", "hsm"), AfterLogin: n.keepToken(store),
 	})
 	if err != nil {
 		return fmt.Errorf("token: %w", err)
@@ -112,21 +118,39 @@ func (n *node) openToken(ctx context.Context) error {
 	return nil
 }
 
-// module returns the PKCS#11 library and, for a directory of SoftHSM2 tokens, points the library to it.
-func (c *HSMConfig) module() (string, error) {
+// module returns the PKCS#11 library and, for a directory of SoftHSM2 tokens, points the library to it and returns it.
+func (c *HSMConfig) module() (library string, store *softhsm.Store, err error) {
 	if c.SoftHSMDir != "" {
-		store, err := softhsm.Open(c.SoftHSMDir)
+		store, err = softhsm.Open(c.SoftHSMDir)
 		if err != nil {
-			return "", fmt.Errorf("the SoftHSM2 token directory %s cannot be used: %w; without its token this node cannot start", c.SoftHSMDir, err)
+			return "", nil, fmt.Errorf("the SoftHSM2 token directory %s cannot be used: %w; without its token this node cannot start", c.SoftHSMDir, err)
 		}
 		if err := store.Use(); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
 	if c.Module != "" {
-		return c.Module, nil
+		return c.Module, store, nil
 	}
-	return softhsm.Library()
+	library, err = softhsm.Library()
+	return library, store, err
+}
+
+// keepToken returns what makes a SoftHSM2 token durable after each login, or nil for any other token. When it fails the login
+// is good all the same: what a full disk cannot keep a second time is still there once.
+func (n *node) keepToken(store *softhsm.Store) func() error {
+	if store == nil {
+		return nil
+	}
+	for _, path := range store.Mended() {
+		n.log.Warn("a power cut had left a file of the token empty; its copy was put back", "file", path)
+	}
+	return func() error {
+		if err := store.Sync(); err != nil {
+			n.log.Error("the token's files could not be made durable", "error", err)
+		}
+		return nil
+	}
 }
 
 func (n *node) openCluster(ctx context.Context) error {
@@ -138,9 +162,17 @@ func (n *node) openCluster(ctx context.Context) error {
 		Dir: n.raftDir(), NodeID: n.identity.NodeID, ClusterID: n.identity.ClusterID, StorageKey: key, Log: n.log.With("part", "cluster"),
 	})
 	if err != nil {
+		key.Destroy()
 		return fmt.Errorf("replicated state: %w", err)
 	}
-	n.onClose(n.cluster)
+	n.onClose(closer(func() error {
+		// When Raft did not stop, what it still seals must not be sealed under zeros.
+		if err := n.cluster.Close(); err != nil {
+			return err
+		}
+		key.Destroy()
+		return nil
+	}))
 	return nil
 }
 
@@ -185,7 +217,8 @@ func (n *node) openCertificates() error {
 	return n.certs.issue(time.Now())
 }
 
-// serve answers requests on a listener until ctx ends, then drains. ready is called once the node can answer.
+// serve answers requests on a listener until ctx ends or something fails, then drains. ready is called once the node can
+// answer. When it returns, nothing that it started uses the parts any more.
 func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 	server, err := api.New(api.Config{
 		Engine: n.engine, Auth: n.verifier, Tokens: n.issuer, State: n.state, Ready: n.ready, Log: n.log.With("part", "api"),
@@ -201,26 +234,18 @@ func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- n.token.Run(background) }()
-	go n.certs.run(background, time.Minute)
-	go n.tend(background)
-
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = n.token.Run(background) }) // it returns nil
+	loops.Go(func() { n.certs.run(background, time.Minute) })
+	loops.Go(func() { n.tend(background) })
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	if err := ready(listener.Addr()); err != nil {
-		return errors.Join(err, listener.Close())
-	}
+	go func() {
+		defer close(served)
+		served <- server.Serve(listener)
+	}()
 
-	var failure error
-	select {
-	case <-ctx.Done():
-		n.log.Info("stopping: requests that run are answered first")
-	case failure = <-n.cluster.Failed():
-		n.log.Error("replicated state failed, so this node stops", "error", failure)
-	case failure = <-served:
-		return fmt.Errorf("API listener: %w", failure)
-	}
+	failure := n.await(ctx, served, func() error { return ready(listener.Addr()) })
+
 	timeout := n.config.ShutdownTimeout
 	if timeout == 0 {
 		timeout = defaultShutdown
@@ -228,8 +253,46 @@ func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err = server.Shutdown(drain)
+	if late := <-served; !errors.Is(late, http.ErrServerClosed) {
+		err = errors.Join(err, late)
+	}
 	stop()
-	return errors.Join(failure, err, <-done)
+	return errors.Join(failure, err, waitFor(&loops, stopTimeout))
+}
+
+// await calls ready, then waits for a reason to stop: an error, or nil when ctx has ended.
+func (n *node) await(ctx context.Context, served <-chan error, ready func() error) error {
+	if err := ready(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		n.log.Info("stopping: requests that run are answered first")
+		return nil
+	case err := <-n.cluster.Failed():
+		n.log.Error("replicated state failed, so this node stops", "error", err)
+		return err
+	case err := <-served:
+		return fmt.Errorf("API listener: %w", err)
+	}
+}
+
+// waitFor waits for goroutines, but not forever: one that calls a token which never answers must not keep the node from
+// stopping.
+func waitFor(goroutines *sync.WaitGroup, timeout time.Duration) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		goroutines.Wait()
+	}()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-timer.C:
+		return errors.New("a background task still waits for the token or the disk")
+	}
 }
 
 // tend drops cached keys that have outlived the token's grace, on a node that nobody calls too.

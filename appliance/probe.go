@@ -9,7 +9,7 @@ import (
 
 // ProbeToken writes what the token of a config can do to out, as text. It logs in once and changes nothing.
 func ProbeToken(ctx context.Context, config Config, out io.Writer) error {
-	module, err := config.HSM.module()
+	module, store, err := config.HSM.module()
 	if err != nil {
 		return err
 	}
@@ -17,7 +17,12 @@ func ProbeToken(ctx context.Context, config Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report, err := hsm.Probe(ctx, hsm.Config{Module: module, TokenLabel: config.HSM.TokenLabel, PIN: pin, Sessions: config.HSM.Sessions})
+	defer pin.Destroy()
+	c := hsm.Config{Module: module, TokenLabel: config.HSM.TokenLabel, PIN: pin, Sessions: config.HSM.Sessions}
+	if store != nil {
+		c.AfterLogin = store.Sync
+	}
+	report, err := hsm.Probe(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime/debug"
 
@@ -26,19 +25,4 @@ func forbidCoreDumps() error {
 		return fmt.Errorf("core dumps cannot be switched off: %w", err)
 	}
 	return hideMemory()
-}
-
-func logLevel(name string) (slog.Level, error) {
-	switch name {
-	case "debug":
-		return slog.LevelDebug, nil
-	case "", "info":
-		return slog.LevelInfo, nil
-	case "warn":
-		return slog.LevelWarn, nil
-	case "error":
-		return slog.LevelError, nil
-	default:
-		return 0, fmt.Errorf("%q is not debug, info, warn or error", name)
-	}
 }

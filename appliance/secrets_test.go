@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"cryptoserve/engine"
@@ -16,26 +16,12 @@ import (
 	"cryptoserve/engine/policy"
 )
 
-// TestInvariant02NoFileHoldsAKey lets a node work, derives the very keys it used, and looks for them in every file it left: in
-// binary, hex and base64.
+// TestInvariant02NoFileHoldsAKey lets a node work and take a snapshot, derives the very keys it used, and looks for them in every
+// file it left, in binary, hex and base64; and for the names, which only the audit log may hold, and the tokens, which only the
+// files of the hand-over may.
 func TestInvariant02NoFileHoldsAKey(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "D")
-	config, err := DevConfig{Dir: dir, Listen: "127.0.0.1:0"}.config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &node{config: config, log: slog.New(slog.DiscardHandler)}
-	defer func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := n.lock(); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.firstRun(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	n := firstRunNode(t)
+	config, dir := n.config, n.config.DataDir
 	if err := n.handOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +60,18 @@ func TestInvariant02NoFileHoldsAKey(t *testing.T) {
 	if err := n.cluster.Snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	files := 0
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	names := []string{devApplication, "user-pii", "payment-data", "general"}
+	handOver := []string{"ca.pem", "app.token", "app.refresh", "owner.token"}
+	tokens := map[string][]byte{}
+	for _, name := range handOver[1:] {
+		token, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens[name] = bytes.TrimSpace(token)
+	}
+	files, snapshots := 0, 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
@@ -84,6 +80,9 @@ func TestInvariant02NoFileHoldsAKey(t *testing.T) {
 			return err
 		}
 		files++
+		if e.Name() == "state.bin" && len(raw) > 0 {
+			snapshots++
+		}
 		for name, key := range keys {
 			for _, form := range [][]byte{key, []byte(hex.EncodeToString(key)), []byte(base64.StdEncoding.EncodeToString(key))[:42], []byte(base64.RawURLEncoding.EncodeToString(key))[:42]} {
 				if bytes.Contains(raw, form) {
@@ -91,9 +90,19 @@ func TestInvariant02NoFileHoldsAKey(t *testing.T) {
 				}
 			}
 		}
+		for _, name := range names {
+			if filepath.Dir(path) != config.auditDir() && bytes.Contains(raw, []byte(name)) {
+				t.Errorf("%s holds the name %q", path, name)
+			}
+		}
+		for name, token := range tokens {
+			if !slices.Contains(handOver, e.Name()) && bytes.Contains(raw, token) {
+				t.Errorf("%s holds %s", path, name)
+			}
+		}
 		return nil
 	})
-	if err != nil || files < 15 || len(keys) != 8 {
-		t.Fatalf("looked for %d keys in %d files: %v", len(keys), files, err)
+	if err != nil || files < 15 || len(keys) != 8 || snapshots != 1 {
+		t.Fatalf("looked for %d keys in %d files, %d snapshots: %v", len(keys), files, snapshots, err)
 	}
 }

@@ -83,18 +83,31 @@ func (e *Engine) Refuse(_ context.Context, c *Call, action policy.Action, resour
 	return e.finish(c, &r, refusal)
 }
 
-// change carries out a use case that changes replicated state. A record that it starts stands before the change, so that
-// nothing changes unseen even when the record of its end cannot be written.
-func (e *Engine) change(ctx context.Context, c *Call, r *audit.Record, make func() (command.Command, error)) error {
-	r.Administrative = true
-	cmd, err := make()
+// change carries out a use case of the subject that changes replicated state: it authorises the action, builds the command
+// and proposes it.
+func (e *Engine) change(
+	ctx context.Context, c *Call, r *audit.Record, action policy.Action, build func() (command.Command, error),
+) error {
+	if err := e.authorizeChange(c.Subject, action); err != nil {
+		return e.finish(c, r, err)
+	}
+	cmd, err := build()
 	if err != nil {
 		return e.finish(c, r, err)
 	}
+	// Only users and the appliance come here. Refused callers must not: they could use up the reserve that lets an
+	// administrator mend a full disk.
+	r.Administrative = true
+	return e.propose(ctx, c, r, cmd)
+}
+
+// propose makes a change that was found lawful. The record that it starts stands before the change, so that nothing changes
+// unseen even when the record of its end cannot be written.
+func (e *Engine) propose(ctx context.Context, c *Call, r *audit.Record, cmd command.Command) error {
 	r.Result = audit.Started
 	if err := e.record(c, r); err != nil {
 		return err
 	}
-	_, err = e.ledger.Propose(ctx, cmd)
+	_, err := e.ledger.Propose(ctx, cmd)
 	return e.finish(c, r, err)
 }

@@ -9,9 +9,12 @@ import (
 	"testing"
 
 	"cryptoserve/engine"
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
+	"cryptoserve/engine/envelope"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/keys"
 )
 
 // reheader returns the frame with its header edited as text.
@@ -148,33 +151,68 @@ func TestContextMismatchNamesBothContexts(t *testing.T) {
 	}
 }
 
-// TestInvariant04RightLostDuringTheWork moves the application's record out from under an operation: the late look must see
-// it. The application is replaced through the ledger's view, the only place where rights come from.
-func TestInvariant04RightLostDuringTheWork(t *testing.T) {
+// TestInvariant03NoPlaintextStaysWithoutRecord looks into the caller's buffer after the audit log failed.
+func TestInvariant03NoPlaintextStaysWithoutRecord(t *testing.T) {
 	w := newWorld(t)
 	frame := w.mustEncrypt("user-pii", "secret", "").Ciphertext
-	l := &shiftingLedger{ledger: w.ledger, app: w.app.ID}
-	e, err := engine.New(engine.Config{Vault: w.vault, Ledger: l, Audit: w.audit})
-	if err != nil {
-		t.Fatal(err)
+	dst := make([]byte, 64)
+	in := &engine.DecryptRequest{Context: "user-pii", Ciphertext: frame, Dst: dst}
+	if _, err := w.engine.Decrypt(t.Context(), w.call(), in); err != nil || !bytes.HasPrefix(dst, []byte("secret")) {
+		t.Fatalf("the buffer does not show the plaintext: %v", err)
 	}
-	defer e.Close()
-	if _, err := e.Decrypt(t.Context(), w.call(), &engine.DecryptRequest{Context: "user-pii", Ciphertext: frame}); err != nil {
-		t.Fatal(err)
+	w.audit.fail.Store(true)
+	if _, err := w.engine.Decrypt(t.Context(), w.call(), in); !errors.Is(err, fault.AuditUnavailable) {
+		t.Fatalf("got %v", err)
 	}
-	l.disableAfter.Store(1) // the early look still sees the old epoch, the late one the new
-	if out, err := e.Decrypt(t.Context(), w.call(), &engine.DecryptRequest{Context: "user-pii", Ciphertext: frame}); !errors.Is(err, fault.Unauthenticated) || out.Plaintext != nil {
-		t.Fatalf("decrypt: %q, %v", out.Plaintext, err)
+	if !bytes.HasPrefix(dst, make([]byte, len("secret"))) {
+		t.Errorf("the buffer holds %d bytes of an answer that was refused", len("secret"))
 	}
-	l.disableAfter.Store(1 << 30)
-	l.looks.Store(0)
-	l.epoch.Add(1)
-	if _, err := e.Encrypt(t.Context(), w.call(), &engine.EncryptRequest{Context: "user-pii"}); err != nil {
-		t.Fatal(err)
+}
+
+// TestInvariant09DecoyDoesTheWork makes frames that the decoy key opens. What the decoy's work leaves in the caller's buffer
+// shows that it was done, and the answer is still that of every failure.
+func TestInvariant09DecoyDoesTheWork(t *testing.T) {
+	w, l := newShiftingWorld(t)
+	active := w.mustEncrypt("user-pii", "x", "").KeyID
+	frame := func(format int, context, keyID string) []byte {
+		t.Helper()
+		key := engine.DecoyKey()
+		p := envelope.Params{Format: format, Context: context, KeyID: keyID, Algorithm: algs.AES256GCM}
+		out, err := envelope.Seal(nil, p, key[:], []byte("secret"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
 	}
-	l.looks.Store(0)
-	l.disableAfter.Store(1)
-	if out, err := e.Encrypt(t.Context(), w.call(), &engine.EncryptRequest{Context: "user-pii"}); !errors.Is(err, fault.Unauthenticated) || out.Ciphertext != nil {
-		t.Fatalf("encrypt: %v", err)
+	suspended := edits{version: func(v *keys.Version) { v.State = keys.Suspended }}
+	const unknown = "key_user-pii_0000000000000000"
+	tests := []struct {
+		name  string
+		frame []byte
+		edits edits
+		cause string
+	}{
+		{"unknown key", frame(4, "user-pii", unknown), edits{}, "key"},
+		{"unknown key, format 3", frame(3, "user-pii", unknown), edits{}, "key"},
+		{"context that the subject may not use", frame(4, "closed", unknown), edits{}, "context"},
+		{"key that may not process", frame(4, "user-pii", active), suspended, "key-state"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l.shift(&tt.edits, early)
+			defer l.restore()
+			untouched := bytes.Repeat([]byte{0xa5}, 64)
+			dst := bytes.Clone(untouched)
+			out, err := w.engine.Decrypt(t.Context(), w.call(), &engine.DecryptRequest{Context: "user-pii", Ciphertext: tt.frame, Dst: dst})
+			if !errors.Is(err, fault.DecryptFailed) || out.Plaintext != nil {
+				t.Fatalf("%d bytes of plaintext, %v", len(out.Plaintext), err)
+			}
+			if r := w.audit.last.Load(); r.Cause != tt.cause {
+				t.Errorf("recorded the cause %q, want %q", r.Cause, tt.cause)
+			}
+			if bytes.Equal(dst, untouched) {
+				t.Error("refused without the work of a wrong key")
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
@@ -66,7 +67,11 @@ func (e *Engine) encrypt(ctx context.Context, s *policy.Subject, in *EncryptRequ
 		}
 		format := int(p.context.Format)
 		if format == 3 {
-			if err := e.spend(ctx, v); err != nil {
+			err := e.spend(ctx, v)
+			if errors.Is(err, errSuperseded) {
+				continue
+			}
+			if err != nil {
 				return EncryptResult{}, err
 			}
 		}

@@ -29,13 +29,10 @@ type Vault interface {
 
 // View is replicated state at one moment. Records are immutable; a missing one is nil.
 type View interface {
-	Cluster() *directory.Cluster
 	// Application, RefreshFamily and Session look up what a credential names, before its tenant is known.
 	Application(id string) *directory.Application
 	RefreshFamily(id string) *directory.RefreshFamily
 	Session(hash [32]byte) *directory.Session
-	// Tenants returns every tenant in order of id.
-	Tenants() []*directory.Tenant
 	// Tenant returns the tenant's own view: everything else is reached through it only.
 	Tenant(id string) TenantView
 }
@@ -48,9 +45,6 @@ type TenantView interface {
 	Contexts() []*directory.Context
 	Version(keyID string) *keys.Version
 	User(id string) *directory.User
-	// Applications returns the tenant's own in order of id, Users in order of name.
-	Applications() []*directory.Application
-	Users() []*directory.User
 }
 
 // Ledger is replicated state as the engine needs it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/lp"
@@ -58,6 +59,7 @@ func (e *Engine) AccessSigner(ctx context.Context, applicationID string) (crypto
 	if err != nil {
 		return nil, "", err
 	}
+	defer k.Destroy()
 	seed, err := k.Open(nil, sealedKeyAAD(app.Tenant, app.KeyID), app.SealedKey)
 	if err != nil {
 		return nil, "", fault.Wrap(fault.Internal, "engine.identity", "", err)
@@ -66,7 +68,7 @@ func (e *Engine) AccessSigner(ctx context.Context, applicationID string) (crypto
 	return ed25519.NewKeyFromSeed(seed), app.KeyID, nil
 }
 
-// keySeal returns the key that seals a tenant's private keys at rest.
+// keySeal returns the key that seals a tenant's private keys at rest. The caller destroys it.
 func (e *Engine) keySeal(ctx context.Context, tenant string) (*seal.Key, error) {
 	key, err := e.vault.Expand(ctx, PurposeInfo(purposeKeySeal, tenant), derivedBytes)
 	if err != nil {
@@ -92,27 +94,48 @@ func (e *Engine) StartRefresh(ctx context.Context, c *Call, family directory.Ref
 	})
 }
 
+// RefreshRotation is a refresh token that was presented and the one that replaces it, both as SHA-256.
+type RefreshRotation struct {
+	Family    string
+	Presented [32]byte
+	Next      [32]byte
+	ExpiresAt time.Time // of the next token
+}
+
 // RotateRefresh replaces the newest refresh token of a family. A token that is not the newest was used before: it revokes
 // the family and is fault.Unauthenticated. The caller has verified the token's signature.
-func (e *Engine) RotateRefresh(ctx context.Context, c *Call, rotation command.RotateRefresh) error {
+func (e *Engine) RotateRefresh(ctx context.Context, c *Call, rotation RefreshRotation) error {
 	r := c.begin(policy.RefreshToken)
 	r.Resource = rotation.Family
-	err := e.change(ctx, c, &r, func() (command.Command, error) {
-		view := e.ledger.View()
-		family := view.RefreshFamily(rotation.Family)
-		if family == nil {
-			return nil, errNotAuthenticated
-		}
-		r.Tenant, r.Subject, r.Kind = family.Tenant, family.Application, policy.KindApplication.String()
-		app := view.Application(family.Application)
-		tenant := view.Tenant(family.Tenant).Record()
-		if app == nil || app.Status != directory.Enabled || tenant == nil || tenant.Status != directory.Enabled {
-			return nil, errNotAuthenticated
-		}
-		return rotation, nil
+	if err := e.mayRefresh(&r, rotation.Family); err != nil {
+		return e.finish(c, &r, err)
+	}
+	err := e.propose(ctx, c, &r, command.RotateRefresh{
+		Family: rotation.Family, Presented: rotation.Presented, Next: rotation.Next,
+		At: e.now().UnixMilli(), ExpiresAt: rotation.ExpiresAt.UnixMilli(),
 	})
 	if fault.Of(err) == fault.Unauthenticated {
 		return errNotAuthenticated
 	}
 	return err
+}
+
+// mayRefresh decides whether a family of refresh tokens may go on, and names its application in the record: the token is
+// the credential here, so the caller is not yet a subject.
+func (e *Engine) mayRefresh(r *audit.Record, familyID string) error {
+	view := e.ledger.View()
+	family := view.RefreshFamily(familyID)
+	if family == nil {
+		return errNotAuthenticated
+	}
+	r.Tenant, r.Subject, r.Kind = family.Tenant, family.Application, policy.KindApplication.String()
+	tenant := view.Tenant(family.Tenant).Record()
+	if tenant == nil || tenant.Status != directory.Enabled {
+		return errNotAuthenticated
+	}
+	app := view.Application(family.Application)
+	if app == nil || app.Status != directory.Enabled {
+		return errNotAuthenticated
+	}
+	return nil
 }

@@ -74,6 +74,8 @@ type vault struct {
 	*hsm.Token
 	calls atomic.Int64
 	down  atomic.Pointer[time.Time]
+	// onExpand, if set, sees each derived key.
+	onExpand func(info []byte, key secret.Bytes)
 }
 
 func (v *vault) Expand(ctx context.Context, info []byte, n int) (secret.Bytes, error) {
@@ -81,7 +83,11 @@ func (v *vault) Expand(ctx context.Context, info []byte, n int) (secret.Bytes, e
 	if v.down.Load() != nil {
 		return secret.Bytes{}, errDown
 	}
-	return v.Token.Expand(ctx, info, n)
+	key, err := v.Token.Expand(ctx, info, n)
+	if err == nil && v.onExpand != nil {
+		v.onExpand(info, key)
+	}
+	return key, err
 }
 
 func (v *vault) Random(ctx context.Context, n int) ([]byte, error) {
@@ -105,6 +111,8 @@ type ledger struct {
 	writes atomic.Int64
 	// onPropose, if set, runs before each write and may refuse it.
 	onPropose func(command.Command) error
+	// afterPropose, if set, runs after each write that was applied, with the context it was proposed under.
+	afterPropose func(context.Context, command.Command)
 }
 
 func (l *ledger) Propose(ctx context.Context, c command.Command) (command.Outcome, error) {
@@ -114,7 +122,11 @@ func (l *ledger) Propose(ctx context.Context, c command.Command) (command.Outcom
 			return command.Outcome{}, err
 		}
 	}
-	return l.Node.Propose(ctx, c)
+	out, err := l.Node.Propose(ctx, c)
+	if err == nil && l.afterPropose != nil {
+		l.afterPropose(ctx, c)
+	}
+	return out, err
 }
 
 func (l *ledger) View() engine.View { return view{l.Node.View()} }
@@ -129,6 +141,8 @@ type auditLog struct {
 	fail atomic.Bool
 	last atomic.Pointer[audit.Record]
 	all  atomic.Int64
+	// onAppend, if set, sees a copy of each record.
+	onAppend func(*audit.Record)
 }
 
 func (a *auditLog) Append(r *audit.Record) (audit.Receipt, error) {
@@ -137,6 +151,9 @@ func (a *auditLog) Append(r *audit.Record) (audit.Receipt, error) {
 	}
 	copied := *r
 	a.last.Store(&copied)
+	if a.onAppend != nil {
+		a.onAppend(&copied)
+	}
 	a.all.Add(1)
 	return a.Log.Append(r)
 }

@@ -105,6 +105,7 @@ func (e *Engine) CreateApplication(ctx context.Context, c *Call, spec Applicatio
 		if err != nil {
 			return nil, err
 		}
+		defer k.Destroy()
 		seed := private.Seed()
 		defer clear(seed)
 		app.PublicKey = public
@@ -137,15 +138,10 @@ func (e *Engine) StartSession(ctx context.Context, c *Call, session directory.Se
 	})
 }
 
-func (e *Engine) create(ctx context.Context, c *Call, action policy.Action, resource string, make func() (command.Command, error)) error {
+func (e *Engine) create(ctx context.Context, c *Call, action policy.Action, resource string, build func() (command.Command, error)) error {
 	r := c.begin(action)
 	r.Resource = resource
-	return e.change(ctx, c, &r, func() (command.Command, error) {
-		if err := e.authorizeChange(c.Subject, action); err != nil {
-			return nil, err
-		}
-		return make()
-	})
+	return e.change(ctx, c, &r, action, build)
 }
 
 // randomID returns 8 random bytes in hex.

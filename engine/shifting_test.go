@@ -2,50 +2,131 @@ package engine_test
 
 import (
 	"sync/atomic"
+	"testing"
 
 	"cryptoserve/engine"
 	"cryptoserve/engine/directory"
+	"cryptoserve/engine/keys"
 )
 
-// shiftingLedger is the real ledger until its epoch has been read disableAfter times; from then on the application is
-// disabled and the epoch is another.
-type shiftingLedger struct {
-	*ledger
-	app          string
-	epoch        atomic.Uint64
-	looks        atomic.Int64
-	disableAfter atomic.Int64 // 0 never disables
+// edits says how the records that the engine sees differ from the ledger's. What is nil stays as it is.
+type edits struct {
+	tenant      func(*directory.Tenant)
+	context     func(*directory.Context)
+	application func(*directory.Application)
+	user        func(*directory.User)
+	session     func(*directory.Session)
+	family      func(*directory.RefreshFamily)
+	version     func(*keys.Version)
 }
 
-func (l *shiftingLedger) disabled() bool {
-	after := l.disableAfter.Load()
-	return after > 0 && l.looks.Load() > after
+// moment is when the edits come into force.
+type moment string
+
+const (
+	early moment = "early" // before an operation looks at any record
+	late  moment = "late"  // after its early look and before the one that follows the work
+)
+
+// shiftingLedger is the real ledger, but for edits that come into force at a moment, with another epoch. View is the only
+// place where the engine has rights and key states from.
+type shiftingLedger struct {
+	engine.Ledger
+	edits  atomic.Pointer[edits]
+	unseen atomic.Int64 // the edits are in force when it is negative; each look at the epoch takes one
+	moved  atomic.Uint64
+}
+
+// newShiftingWorld returns a world whose engine sees a shiftingLedger, without edits so far.
+func newShiftingWorld(t *testing.T) (*world, *shiftingLedger) {
+	t.Helper()
+	l := &shiftingLedger{}
+	w := newWorld(t, func(c *engine.Config) {
+		l.Ledger = c.Ledger
+		c.Ledger = l
+	})
+	return w, l
+}
+
+// shift lets the edits come into force at a moment of the next operation.
+func (l *shiftingLedger) shift(e *edits, when moment) {
+	if when == early {
+		l.unseen.Store(-1)
+		l.moved.Add(1)
+	} else {
+		l.unseen.Store(1)
+	}
+	l.edits.Store(e)
+}
+
+// restore takes the edits back.
+func (l *shiftingLedger) restore() {
+	l.edits.Store(nil)
+	l.moved.Add(1)
 }
 
 func (l *shiftingLedger) Epoch() uint64 {
-	if l.disableAfter.Load() > 0 {
-		l.looks.Add(1)
+	if l.edits.Load() != nil && l.unseen.Add(-1) == -1 {
+		l.moved.Add(1)
 	}
-	epoch := l.epoch.Load()
-	if l.disabled() {
-		epoch += 1 << 20
-	}
-	return epoch
+	return l.Ledger.Epoch() + l.moved.Load()<<32
 }
 
-func (l *shiftingLedger) View() engine.View { return shiftingView{l.ledger.View(), l} }
+func (l *shiftingLedger) View() engine.View {
+	if e := l.edits.Load(); e != nil && l.unseen.Load() < 0 {
+		return shiftingView{l.Ledger.View(), e}
+	}
+	return l.Ledger.View()
+}
 
 type shiftingView struct {
 	engine.View
-	l *shiftingLedger
+	edits *edits
 }
 
 func (v shiftingView) Application(id string) *directory.Application {
-	app := v.View.Application(id)
-	if app != nil && id == v.l.app && v.l.disabled() {
-		copied := *app
-		copied.Status = directory.Disabled
-		return &copied
+	return edited(v.View.Application(id), v.edits.application)
+}
+
+func (v shiftingView) RefreshFamily(id string) *directory.RefreshFamily {
+	return edited(v.View.RefreshFamily(id), v.edits.family)
+}
+
+func (v shiftingView) Session(hash [32]byte) *directory.Session {
+	return edited(v.View.Session(hash), v.edits.session)
+}
+
+func (v shiftingView) Tenant(id string) engine.TenantView {
+	return shiftingTenant{v.View.Tenant(id), v.edits}
+}
+
+type shiftingTenant struct {
+	engine.TenantView
+	edits *edits
+}
+
+func (v shiftingTenant) Record() *directory.Tenant {
+	return edited(v.TenantView.Record(), v.edits.tenant)
+}
+
+func (v shiftingTenant) Context(name string) *directory.Context {
+	return edited(v.TenantView.Context(name), v.edits.context)
+}
+
+func (v shiftingTenant) User(id string) *directory.User {
+	return edited(v.TenantView.User(id), v.edits.user)
+}
+
+func (v shiftingTenant) Version(id string) *keys.Version {
+	return edited(v.TenantView.Version(id), v.edits.version)
+}
+
+// edited returns an edited copy of a record, or the record when there is nothing to edit.
+func edited[R any](record *R, edit func(*R)) *R {
+	if record == nil || edit == nil {
+		return record
 	}
-	return app
+	c := *record
+	edit(&c)
+	return &c
 }

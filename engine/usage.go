@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cryptoserve/cluster/command"
 	"cryptoserve/engine/fault"
@@ -14,29 +16,51 @@ import (
 // what a restart forgets is counted as used.
 const leaseBlock = 1 << 20
 
+// rotateWithin bounds a rotation by count.
+const rotateWithin = 10 * time.Second
+
 // meter counts what is left of this node's lease on one key version.
 type meter struct {
-	left atomic.Int64
-	draw sync.Mutex // held while the next lease is drawn
+	version *keys.Version
+	left    atomic.Int64
+	draw    sync.Mutex // held while the next lease is drawn
 }
 
-// meters holds a meter for each key version that this node encrypts with in a format that counts.
+// meters holds a meter for the key version that each context protects with, in a format that counts. What an older version
+// had left is dropped with its meter and counts as used, so there are about as many meters as contexts.
 type meters struct{ byKey sync.Map } // key version id -> *meter
 
-func (m *meters) of(id string) *meter {
-	if v, ok := m.byKey.Load(id); ok {
-		return v.(*meter)
+func (m *meters) of(v *keys.Version) *meter {
+	if found, ok := m.byKey.Load(v.ID); ok {
+		return found.(*meter)
 	}
-	v, _ := m.byKey.LoadOrStore(id, new(meter))
-	return v.(*meter)
+	found, raced := m.byKey.LoadOrStore(v.ID, &meter{version: v})
+	if !raced {
+		m.dropBefore(v)
+	}
+	return found.(*meter)
 }
+
+// dropBefore drops the meters of the versions before v of its context.
+func (m *meters) dropBefore(v *keys.Version) {
+	m.byKey.Range(func(id, found any) bool {
+		if old := found.(*meter).version; old.Tenant == v.Tenant && old.Context == v.Context && old.Number < v.Number {
+			m.byKey.Delete(id)
+		}
+		return true
+	})
+}
+
+// errSuperseded tells encrypt to start again with the version that protects by now.
+var errSuperseded = errors.New("engine: the key version no longer protects in its context")
 
 var errBudget = fault.New(fault.KeyState, "engine.usage", "the key version has encrypted as many messages as one key may; rotate the context")
 
 // spend takes one message from the version's budget of keys.GCMRandomNonceLimit, drawing a new lease when the node's own is
-// used up. Once the draws pass keys.RotateAt the context is rotated.
+// used up. Once the draws pass keys.RotateAt the context is rotated. It returns errSuperseded when a draw found that another
+// version protects by now.
 func (e *Engine) spend(ctx context.Context, v *keys.Version) error {
-	m := e.meters.of(v.ID)
+	m := e.meters.of(v)
 	if m.left.Add(-1) >= 0 {
 		return nil
 	}
@@ -50,6 +74,9 @@ func (e *Engine) spend(ctx context.Context, v *keys.Version) error {
 		return err
 	}
 	if out.Granted == 0 {
+		if !e.active(v) {
+			return errSuperseded
+		}
 		return errBudget
 	}
 	m.left.Store(int64(out.Granted) - 1) //nolint:gosec // at most leaseBlock is granted
@@ -60,9 +87,21 @@ func (e *Engine) spend(ctx context.Context, v *keys.Version) error {
 }
 
 // rotateByCount rotates a context whose active version comes near its limit. It is not an error of the call that noticed:
-// the lease it drew is good, and the next draw tries again.
+// the lease it drew is good, and the next draw tries again. Nor does it end with that call: a caller that hangs up must not
+// keep the version in use.
 func (e *Engine) rotateByCount(ctx context.Context, v *keys.Version) {
+	if !e.active(v) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotateWithin)
+	defer cancel()
 	if _, err := e.RotateContext(ctx, e.ApplianceCall("rotation-by-count", v.Tenant), v.Context); err != nil {
 		e.log.Warn("a context near its message limit could not be rotated", "key_id", v.ID, "error", err)
 	}
+}
+
+// active reports whether v is the version that protects in its context now.
+func (e *Engine) active(v *keys.Version) bool {
+	c := e.ledger.View().Tenant(v.Tenant).Context(v.Context)
+	return c != nil && c.ActiveKey == v.ID
 }

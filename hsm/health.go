@@ -42,6 +42,22 @@ func (t *Token) DownSince() (since time.Time, down bool) {
 	return h.since, h.down()
 }
 
+// Status is what is known of the token at one moment.
+type Status struct {
+	// Down says that the token does not answer, Since from when on.
+	Down  bool
+	Since time.Time
+	// PINRefused says that the token refused the PIN when it came back. It stays down until the process restarts: trying
+	// the same PIN again would bring the token nearer to locking itself.
+	PINRefused bool
+}
+
+// Status tells how the token is. It makes no call to the token.
+func (t *Token) Status() Status {
+	h := t.health.Load()
+	return Status{Down: h.down(), Since: h.since, PINRefused: h.latched}
+}
+
 // change replaces the health by what f makes of it, unless f returns nil. It returns the values before and after.
 func (t *Token) change(f func(h health) *health) (before, after *health) {
 	for {

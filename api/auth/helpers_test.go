@@ -14,7 +14,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"cryptoserve/cluster/command"
 	"cryptoserve/engine"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
@@ -32,6 +31,7 @@ func (c *clock) now() time.Time { return c.at }
 
 // records is a small Authority and Directory: real keys and real rules, in memory.
 type records struct {
+	now        func() time.Time
 	mu         sync.Mutex
 	apps       map[string]*directory.Application
 	keys       map[string]ed25519.PrivateKey
@@ -42,9 +42,10 @@ type records struct {
 	signerErr  error
 }
 
-func newRecords(t testing.TB) *records {
+func newRecords(t testing.TB, now func() time.Time) *records {
 	t.Helper()
 	r := &records{
+		now:        now,
 		apps:       map[string]*directory.Application{},
 		keys:       map[string]ed25519.PrivateKey{},
 		families:   map[string]directory.RefreshFamily{},
@@ -106,9 +107,9 @@ func (r *records) StartRefresh(_ context.Context, _ *engine.Call, f directory.Re
 	return nil
 }
 
-func (r *records) RotateRefresh(_ context.Context, _ *engine.Call, c command.RotateRefresh) error {
+func (r *records) RotateRefresh(_ context.Context, _ *engine.Call, c engine.RefreshRotation) error {
 	f, ok := r.families[c.Family]
-	if !ok || f.Revoked || c.At >= f.ExpiresAt {
+	if !ok || f.Revoked || r.now().UnixMilli() >= f.ExpiresAt {
 		return fault.New(fault.Unauthenticated, "rotate", "")
 	}
 	if f.Hash != c.Presented {
@@ -116,7 +117,7 @@ func (r *records) RotateRefresh(_ context.Context, _ *engine.Call, c command.Rot
 		r.families[c.Family] = f
 		return fault.New(fault.Unauthenticated, "rotate", "")
 	}
-	f.Hash, f.ExpiresAt = c.Next, c.ExpiresAt
+	f.Hash, f.ExpiresAt = c.Next, c.ExpiresAt.UnixMilli()
 	f.Generation++
 	r.families[c.Family] = f
 	return nil
@@ -134,7 +135,8 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{records: newRecords(t), clock: &clock{at: start}}
+	c := &clock{at: start}
+	f := &fixture{records: newRecords(t, c.now), clock: c}
 	var err error
 	if f.verifier, err = NewVerifier(VerifierConfig{Directory: f.records, Now: f.clock.now}); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"cryptoserve/cluster/command"
 	"cryptoserve/engine"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
@@ -32,7 +31,7 @@ type Authority interface {
 	// StartRefresh records a first refresh token.
 	StartRefresh(ctx context.Context, call *engine.Call, family directory.RefreshFamily) error
 	// RotateRefresh replaces a refresh token. Use of an old one revokes the family and is fault.Unauthenticated.
-	RotateRefresh(ctx context.Context, call *engine.Call, rotation command.RotateRefresh) error
+	RotateRefresh(ctx context.Context, call *engine.Call, rotation engine.RefreshRotation) error
 }
 
 // contextsClaimBytes bounds the context names in a token, so that it stays well below MaxTokenBytes.
@@ -140,12 +139,11 @@ func (i *Issuer) Refresh(ctx context.Context, call *engine.Call, presented strin
 	if t.Refresh, t.RefreshExpires, err = i.signRefresh(key, app, c.Family); err != nil {
 		return Tokens{}, err
 	}
-	err = i.authority.RotateRefresh(ctx, call, command.RotateRefresh{
+	err = i.authority.RotateRefresh(ctx, call, engine.RefreshRotation{
 		Family:    c.Family,
 		Presented: sha256.Sum256([]byte(presented)),
 		Next:      sha256.Sum256([]byte(t.Refresh)),
-		At:        i.now().UnixMilli(),
-		ExpiresAt: t.RefreshExpires.UnixMilli(),
+		ExpiresAt: t.RefreshExpires,
 	})
 	if errors.Is(err, fault.Unauthenticated) {
 		// The same words as for a token that was never good.

@@ -143,7 +143,8 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// TestInvariant09EveryEditedHeaderGetsOneAnswer edits each byte of the header of both ends of the API and compares whole answers.
+// TestInvariant09EveryEditedHeaderGetsOneAnswer flips one bit in each byte of a ciphertext frame, its header included, and compares
+// whole answers.
 func TestInvariant09EveryEditedHeaderGetsOneAnswer(t *testing.T) {
 	d := dev(t, filepath.Join(t.TempDir(), "D"))
 	app := d.as("app.token")

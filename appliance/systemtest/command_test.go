@@ -40,6 +40,10 @@ func TestCommands(t *testing.T) {
 	if err := os.WriteFile(unprovisioned, []byte(strings.Replace(string(raw), "data_dir: "+dir, "data_dir: "+empty, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	gone := filepath.Join(t.TempDir(), "gone.yaml")
+	if err := os.WriteFile(gone, []byte(strings.ReplaceAll(string(raw), dir, "/nowhere")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := []struct {
 		name  string
 		args  []string
@@ -59,6 +63,7 @@ func TestCommands(t *testing.T) {
 		{"dev with a bad address", []string{"dev", "--dir", empty, "--listen", "nowhere"}, 1, []string{"host:port"}},
 		{"check a good config", []string{"config", "check", config}, 0, []string{"ok"}},
 		{"check a bad config", []string{"config", "check", bad}, 1, []string{"pin_flie", "3"}},
+		{"check a config whose files are gone", []string{"config", "check", gone}, 1, []string{"hsm.pin_file", "hsm.softhsm_dir"}},
 		{"check nothing", []string{"config", "check"}, 2, []string{"FILE"}},
 		{"probe the token", []string{"hsm", "probe", "--config", config}, 0, []string{"SHA256_HMAC", "cs-master-1", "cs-wrap-private-1", "cs-wrap-secret-1", "cs-node"}},
 		{"verify", []string{"audit", "verify", filepath.Join(dir, "audit")}, 0, nil},

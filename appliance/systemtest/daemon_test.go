@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "cryptoserved")
+	if err := os.Chmod(dir, 0o755); err != nil { // #nosec G302 -- a daemon of another user runs from it
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	build := exec.Command("go", "build", raceFlag, "-o", binary, "cryptoserve/appliance/cmd/cryptoserved")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	code := 1
@@ -82,8 +86,15 @@ func (b *lockedBuffer) String() string {
 // launch starts the daemon and does not wait for it to be ready. Its standard output comes on the channel, line by line.
 func launch(t *testing.T, args ...string) (*daemon, <-chan string) {
 	t.Helper()
+	return launchAs(t, nil, args...)
+}
+
+// launchAs starts the daemon as another user, nil for that of the test.
+func launchAs(t *testing.T, user *syscall.Credential, args ...string) (*daemon, <-chan string) {
+	t.Helper()
 	d := &daemon{t: t, cmd: exec.Command(binary, args...), stderr: &lockedBuffer{}, done: make(chan struct{})}
 	d.cmd.Stderr = d.stderr
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +124,12 @@ func launch(t *testing.T, args ...string) (*daemon, <-chan string) {
 // start starts the daemon and waits until it says that it is ready.
 func start(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
-	d, lines := launch(t, args...)
+	return startAs(t, nil, dir, args...)
+}
+
+func startAs(t *testing.T, user *syscall.Credential, dir string, args ...string) *daemon {
+	t.Helper()
+	d, lines := launchAs(t, user, args...)
 	d.dir = dir
 	select {
 	case line, ok := <-lines:
@@ -132,6 +148,45 @@ func start(t *testing.T, dir string, args ...string) *daemon {
 func dev(t *testing.T, dir string, more ...string) *daemon {
 	t.Helper()
 	return start(t, dir, append([]string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, more...)...)
+}
+
+// nobody is a user without privilege. Whoever runs the tests as root has every privilege, and no file is closed to him.
+const nobody = 65534
+
+// startUnprivileged runs the node of a dev directory as a user without privilege, with its config file.
+func startUnprivileged(t *testing.T, dir string) *daemon {
+	t.Helper()
+	var user *syscall.Credential
+	if os.Geteuid() == 0 {
+		user = &syscall.Credential{Uid: nobody, Gid: nobody}
+		for parent := filepath.Dir(dir); parent != os.TempDir() && parent != "/"; parent = filepath.Dir(parent) {
+			if err := os.Chmod(parent, 0o711); err != nil { // #nosec G302 -- to be passed through
+				t.Fatal(err)
+			}
+		}
+		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, nobody, nobody))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return startAs(t, user, dir, "serve", "--config", filepath.Join(dir, "config.yaml"))
+}
+
+// edit replaces text in a file.
+func edit(t *testing.T, path, from, to string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(raw, []byte(from)) {
+		t.Fatalf("%q is not in %s:\n%s", from, path, raw)
+	}
+	if err := os.WriteFile(path, bytes.ReplaceAll(raw, []byte(from), []byte(to)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // serve runs the node of a dev directory from a config file, changed by edits of the form "old", "new".
@@ -348,7 +403,7 @@ func verifyAudit(t *testing.T, dir string) {
 	}
 }
 
-// copyTree copies a directory.
+// copyTree copies the directory of a node and puts its new place into the config.
 func copyTree(t *testing.T, from string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "copy")
@@ -361,5 +416,6 @@ func copyTree(t *testing.T, from string) string {
 			t.Fatal(err)
 		}
 	}
+	edit(t, filepath.Join(to, "config.yaml"), from, to)
 	return to
 }

@@ -72,6 +72,42 @@ func TestDev(t *testing.T) {
 	verifyAudit(t, dir)
 }
 
+// TestDevKeepsTheConfig changes the config that the first run wrote. Later starts go on with it and leave it alone.
+func TestDevKeepsTheConfig(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "D")
+	dev(t, dir).stop()
+	path := filepath.Join(dir, "config.yaml")
+	edit(t, path, "grace: 1m0s", "grace: 0s # no key without its token")
+	written, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dev(t, dir, "--audit", "relaxed")
+	token := filepath.Join(dir, "token")
+	rename(t, token, token+".away")
+	waitFor(t, "the node to fail, as it does without a grace", func() bool { return stateOf(d).State == "failed" })
+	rename(t, token+".away", token)
+	waitFor(t, "the node to recover", func() bool { return stateOf(d).State == "operational" })
+	d.stop()
+	if now, err := os.ReadFile(path); err != nil || string(now) != string(written) {
+		t.Errorf("the config became, %v:\n%s", err, now)
+	}
+	start(t, dir, "serve", "--config", path).stop()
+
+	moved := filepath.Join(t.TempDir(), "moved")
+	rename(t, dir, moved)
+	refuses(t, []string{"dev", "--dir", moved, "--listen", "127.0.0.1:0"}, "another directory", dir, "correct the paths")
+	edit(t, filepath.Join(moved, "config.yaml"), dir, moved)
+	dev(t, moved).stop()
+
+	// Without the identity the config may be all that tells what was here.
+	lost := t.TempDir()
+	if err := os.WriteFile(filepath.Join(lost, "config.yaml"), written, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, []string{"dev", "--dir", lost, "--listen", "127.0.0.1:0"}, "config.yaml is there but", "node.json")
+}
+
 func TestRefreshRotatesAndNoticesReuse(t *testing.T) {
 	d := dev(t, filepath.Join(t.TempDir(), "D"))
 	anyone := d.as("")

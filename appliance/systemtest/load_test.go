@@ -1,7 +1,6 @@
 package systemtest
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,8 +164,7 @@ func TestStopLosesNoRequest(t *testing.T) {
 			for i := 0; ; i++ {
 				var sent atomic.Bool
 				trace := &httptrace.ClientTrace{
-					TLSHandshakeDone: func(tls.ConnectionState, error) {},
-					WroteRequest:     func(i httptrace.WroteRequestInfo) { sent.Store(i.Err == nil) },
+					WroteRequest: func(i httptrace.WroteRequestInfo) { sent.Store(i.Err == nil) },
 				}
 				m, err := encryptOnce(client, d.url, token, fmt.Sprintf("%d/%d", worker, i), trace)
 				if err != nil {

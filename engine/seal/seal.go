@@ -50,14 +50,17 @@ type Key struct {
 	key secret.Bytes
 }
 
-// New returns a Key over 32 uniformly random bytes. It keeps a reference to key, not a copy: the caller destroys it when
-// no blob is sealed or opened any more.
+// New returns a Key over 32 uniformly random bytes. It keeps a reference to key, not a copy: destroy it, or the Key,
+// when no blob is sealed or opened any more.
 func New(key secret.Bytes) (*Key, error) {
 	if key.Len() != KeyBytes {
 		return nil, fmt.Errorf("seal: the key has %d bytes, not %d", key.Len(), KeyBytes)
 	}
 	return &Key{key: key}, nil
 }
+
+// Destroy overwrites the key that New was given. Seal and Open must not be called after it, nor beside it.
+func (k *Key) Destroy() { k.key.Destroy() }
 
 // Seal appends version || salt || nonce || ciphertext || tag to dst and returns it. The associated data is not stored:
 // Open needs the same. Plaintext and dst must not overlap. An error is a failure of the cryptographic module.

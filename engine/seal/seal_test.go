@@ -222,3 +222,15 @@ func BenchmarkOpen256(b *testing.B) {
 		}
 	}
 }
+
+func TestDestroyOverwritesTheKey(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, KeyBytes)
+	k, err := New(secret.New(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Destroy()
+	if !bytes.Equal(key, make([]byte, KeyBytes)) {
+		t.Error("the key is still there")
+	}
+}

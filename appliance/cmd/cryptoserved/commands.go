@@ -56,32 +56,38 @@ func exactly(n int) cobra.PositionalArgs {
 	}
 }
 
-func serve() *cobra.Command {
+// withConfig gives a command the flag --config, which it requires, and runs it with what the file says.
+func withConfig(c *cobra.Command, run func(c *cobra.Command, config appliance.Config) error) *cobra.Command {
 	var file string
-	c := &cobra.Command{
+	c.Flags().StringVar(&file, "config", "", "the config `FILE`")
+	c.Args = exactly(0)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if file == "" {
+			return usageError{errors.New("--config FILE is required")}
+		}
+		config, err := appliance.Load(file)
+		if err != nil {
+			return err
+		}
+		return run(c, config)
+	}
+	return c
+}
+
+func serve() *cobra.Command {
+	return withConfig(&cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Serve a node that exists",
 		Long: `Serve the node of the config file's data directory until SIGTERM or SIGINT. Requests that run are answered
 before it ends. It prints the line "ready https://ADDRESS" once it answers; its log goes to standard error.`,
 		Example: "  cryptoserved serve --config /etc/cryptoserve/config.yaml",
-		Args:    exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if file == "" {
-				return usageError{errors.New("--config FILE is required")}
-			}
-			config, err := appliance.Load(file)
-			if err != nil {
-				return err
-			}
-			log, err := appliance.NewLog(c.ErrOrStderr(), config.Log.Level)
-			if err != nil {
-				return err
-			}
-			return appliance.Serve(c.Context(), config, c.OutOrStdout(), log)
-		},
-	}
-	c.Flags().StringVar(&file, "config", "", "the config `FILE`")
-	return c
+	}, func(c *cobra.Command, config appliance.Config) error {
+		log, err := appliance.NewLog(c.ErrOrStderr(), config.Log.Level)
+		if err != nil {
+			return err
+		}
+		return appliance.Serve(c.Context(), config, c.OutOrStdout(), log)
+	})
 }
 
 func dev() *cobra.Command {
@@ -91,7 +97,9 @@ func dev() *cobra.Command {
 		Use:   "dev --dir DIR [--listen ADDR]",
 		Short: "Run one node with a SoftHSM2 token in a directory of its own",
 		Long: `Run one node for development and tests. The first start provisions it: a SoftHSM2 token, a cluster with the contexts
-default, user-pii, payment-data and general, an application and an owner. Later starts go on with the data in DIR.
+default, user-pii, payment-data and general, an application and an owner. It also writes DIR/config.yaml.
+Later starts go on with the data in DIR and with what you change in that file; --listen, and --audit where it is given, count
+for the one run.
 
 Each start writes into DIR, before the line "ready https://ADDR":
   ca.pem       the CA of the API certificate
@@ -115,7 +123,7 @@ Not for production: the PIN of the token lies beside the token.`,
 	}
 	c.Flags().StringVar(&d.Dir, "dir", "", "the `DIR`ectory that holds everything")
 	c.Flags().StringVar(&d.Listen, "listen", "127.0.0.1:8443", "the `ADDR`ess of the API, host:port")
-	c.Flags().StringVar(&d.Audit, "audit", "strict", "audit durability: strict, or relaxed (a power cut can lose 50 ms)")
+	c.Flags().StringVar(&d.Audit, "audit", "", "audit durability: strict, or relaxed (a power cut can lose 50 ms); empty means as in config.yaml")
 	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	return c
 }
@@ -124,10 +132,12 @@ func configCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a config file",
-		Long:  "Read a config file as 'serve' would and report every problem, with its line where it has one. Nothing is opened or changed.",
-		Args:  exactly(1),
+		Long: `Read a config file as 'serve' would. It reports every wrong value at once, and whether the module, the directory of
+tokens and the PIN file can be used; of unknown keys and wrong types, the first with its line. Nothing is changed and no PIN
+is tried.`,
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := appliance.Load(args[0]); err != nil {
+			if err := appliance.Check(args[0]); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(c.OutOrStdout(), args[0]+": ok")
@@ -137,26 +147,14 @@ func configCheck() *cobra.Command {
 }
 
 func hsmProbe() *cobra.Command {
-	var file string
-	c := &cobra.Command{
+	return withConfig(&cobra.Command{
 		Use:   "probe --config FILE",
 		Short: "Report what the token can do",
 		Long: `Open the token named in the config file, with one login, and report its library, limits, mechanisms and the
 appliance's objects on it. Nothing on the token changes. Stop the node that uses a SoftHSM2 token first.`,
-		Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if file == "" {
-				return usageError{errors.New("--config FILE is required")}
-			}
-			config, err := appliance.Load(file)
-			if err != nil {
-				return err
-			}
-			return appliance.ProbeToken(c.Context(), config, c.OutOrStdout())
-		},
-	}
-	c.Flags().StringVar(&file, "config", "", "the config `FILE`")
-	return c
+	}, func(c *cobra.Command, config appliance.Config) error {
+		return appliance.ProbeToken(c.Context(), config, c.OutOrStdout())
+	})
 }
 
 func auditVerify() *cobra.Command {

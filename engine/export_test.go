@@ -1,0 +1,25 @@
+package engine
+
+import "cryptoserve/engine/envelope"
+
+// DecoyKey returns the key that frames without a usable key are tried with.
+func DecoyKey() [envelope.KeyBytes]byte { return decoy }
+
+// Meters returns how many meters there are.
+func (e *Engine) Meters() int {
+	n := 0
+	e.meters.byKey.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}
+
+// LeaseLeft returns what is left of this node's lease on a key version. Each call that waits for the next lease has made it
+// one smaller than zero.
+func (e *Engine) LeaseLeft(keyID string) int64 {
+	if m, ok := e.meters.byKey.Load(keyID); ok {
+		return m.(*meter).left.Load()
+	}
+	return 0
+}
