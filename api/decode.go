@@ -126,6 +126,7 @@ func (d *decoder) member(fields []field) error {
 	}
 	n, err := base64Strict.Decode(d.arena[start:end], content)
 	if err != nil {
+		clear(d.arena[start:end]) // what was decoded before the error is as secret as the rest
 		return malformedField(f.name, notBase64)
 	}
 	d.arena = d.arena[:start+n]

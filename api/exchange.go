@@ -43,12 +43,15 @@ type exchange struct {
 	encrypt engine.EncryptRequest
 	decrypt engine.DecryptRequest
 
+	share int64 // what the body holds of Server.bodies
+
 	status      int
 	contentType []string
 	out         []byte // the answer's body
 	problem     string // code of the problem in the answer, if it is one
 	err         error  // why, for the log
-	abandoned   bool   // a handler panicked: something may still hold the memory
+	answered    bool
+	reusable    bool // nothing holds the memory any more, which is not sure after a panic
 }
 
 // serve answers one request.
@@ -59,13 +62,23 @@ func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p htt
 	x.call.Start = time.Now()
 	x.call.RequestID = s.requestID(r)
 	x.call.Source = source(r)
+	x.reusable = true
+	// A panic beyond run ends the connection and nothing else: the share comes back.
+	defer x.end()
 
 	if err := x.run(); err != nil {
 		x.fail(err)
 	}
 	x.send()
 	x.log()
-	if !x.abandoned {
+	x.answered = true
+}
+
+// end gives back what the exchange holds.
+func (x *exchange) end() {
+	x.server.bodies.put(x.share)
+	x.share = 0
+	if x.answered && x.reusable {
 		x.release()
 	}
 }
@@ -74,7 +87,7 @@ func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p htt
 func (x *exchange) run() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			x.abandoned = true
+			x.reusable = false
 			err = x.server.panicked(x, v)
 		}
 	}()
@@ -83,7 +96,7 @@ func (x *exchange) run() (err error) {
 			return err
 		}
 	}
-	if x.route.action != "" && x.r.URL.RawQuery != "" && x.route.path != "" {
+	if x.takesInput() && x.r.URL.RawQuery != "" {
 		return &fault.Error{Kind: fault.Malformed, Op: "api.query", Detail: "the route takes no query parameters"}
 	}
 	if err := x.readBody(); err != nil {
@@ -106,9 +119,12 @@ func (x *exchange) authenticate() (*policy.Subject, error) {
 	return x.server.config.Auth.Authenticate(values[0])
 }
 
+// takesInput reports whether query and body are looked at. Probes ignore theirs, and what no route takes is refused anyhow.
+func (x *exchange) takesInput() bool { return x.route.known() && x.route.audited() }
+
 // resource is what a refused request was about, as far as its path tells.
 func (x *exchange) resource() string {
-	if x.route.path == "" {
+	if !x.route.known() {
 		return x.r.Method + " " + x.r.URL.Path
 	}
 	return x.params.ByName("context")
@@ -118,7 +134,7 @@ func (x *exchange) resource() string {
 func (x *exchange) readBody() error {
 	limit, length := x.route.bodyBytes, x.r.ContentLength
 	switch {
-	case x.route.action == "" || x.route.path == "":
+	case !x.takesInput():
 		return nil
 	case limit == 0 && length == 0:
 		return nil
@@ -134,6 +150,9 @@ func (x *exchange) readBody() error {
 	}
 	var err error
 	if length > 0 {
+		if err := x.hold(length); err != nil {
+			return err
+		}
 		x.body = grow(x.body, int(length))[:length]
 		_, err = io.ReadFull(x.r.Body, x.body)
 	} else {
@@ -149,6 +168,12 @@ func (x *exchange) readBody() error {
 func (x *exchange) readUnknown(limit int64) error {
 	x.body = grow(x.body, 0)
 	for {
+		if int64(len(x.body)) >= x.share {
+			// What comes next may be as much as what is there.
+			if err := x.hold(min(2*int64(len(x.body)), limit)); err != nil {
+				return err
+			}
+		}
 		x.body = extend(x.body, 512)
 		n, err := x.r.Body.Read(x.body[len(x.body):cap(x.body)])
 		x.body = x.body[:len(x.body)+n]
@@ -260,6 +285,6 @@ func (x *exchange) release() {
 	x.body, x.result, x.out = poolable(x.body), poolable(x.result), poolable(x.out)
 	x.w, x.r, x.params, x.route = nil, nil, nil, nil
 	x.call, x.encrypt, x.decrypt = engine.Call{}, engine.EncryptRequest{}, engine.DecryptRequest{}
-	x.problem, x.err = "", nil
+	x.problem, x.err, x.answered = "", nil, false
 	x.server.exchanges.Put(x)
 }

@@ -99,7 +99,7 @@ func problemOf(err error) wire.Problem {
 // fail makes an error the answer. It is recorded first unless a use case of the engine has already done so.
 func (x *exchange) fail(err error) {
 	s := x.server
-	if x.route.action != "" && x.call.Receipt.Sequence == 0 && fault.Of(err) != fault.AuditUnavailable {
+	if x.route.audited() && x.call.Receipt.Sequence == 0 && fault.Of(err) != fault.AuditUnavailable {
 		// The record is written even when the caller has gone.
 		ctx := context.WithoutCancel(x.r.Context())
 		if answer := s.config.Engine.Refuse(ctx, &x.call, x.route.action, x.resource(), err); answer != nil {

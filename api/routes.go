@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -33,7 +35,13 @@ type route struct {
 	handle       func(*Server, *exchange) error
 }
 
-// The rows that catch what the table has no row for.
+// audited reports whether each request to the route has a record in the audit log.
+func (r *route) audited() bool { return r.action != "" }
+
+// known reports whether the route is a row of the table.
+func (r *route) known() bool { return r.path != "" }
+
+// The rows that catch what the table has no row for. They are the two that have no path.
 var (
 	unknownRoute = route{action: policy.Request, access: anybody, handle: (*Server).noRoute}
 	unknownVerb  = route{action: policy.Request, access: anybody, handle: (*Server).noMethod}
@@ -96,16 +104,23 @@ func (s *Server) noMethod(x *exchange) error {
 	return errNoMethod
 }
 
+// methods returns the methods of a table, each once and in order.
+func methods(table []route) []string {
+	var list []string
+	for _, r := range table {
+		list = append(list, r.method)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // allowed returns the methods that the table has for a path, as the header Allow lists them.
 func (s *Server) allowed(path string) string {
-	list := ""
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	var list []string
+	for _, method := range s.methods {
 		if h, _, _ := s.router.Lookup(method, path); h != nil {
-			if list != "" {
-				list += ", "
-			}
-			list += method
+			list = append(list, method)
 		}
 	}
-	return list
+	return strings.Join(list, ", ")
 }

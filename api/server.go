@@ -50,6 +50,7 @@ type Refresher interface {
 type Limits struct {
 	CryptoBodyBytes   int64         // body of encrypt and decrypt; 16 MiB
 	BodyBytes         int64         // any other body; 64 KiB
+	AllBodiesBytes    int64         // bodies above 64 KiB of all requests at once; 128 MiB. A request holds up to four times its body
 	HeaderBytes       int           // request line and headers; 16 KiB
 	ReadHeaderTimeout time.Duration // also bounds the TLS handshake; 5 s
 	ReadTimeout       time.Duration // from the first byte of a request to the last of its body; 30 s
@@ -58,6 +59,7 @@ type Limits struct {
 	ChangeTimeout     time.Duration // work that waits for the cluster; 10 s
 	ShutdownGrace     time.Duration // how long idle connections may bring a last request at shutdown; 500 ms
 	SlowRequest       time.Duration // requests that take as long are logged; 1 s
+	Connections       int           // open connections; 4096. Further ones wait to be accepted
 	HTTP2Streams      int           // concurrent requests of one HTTP/2 connection; 128
 }
 
@@ -66,6 +68,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		CryptoBodyBytes:   16 << 20,
 		BodyBytes:         64 << 10,
+		AllBodiesBytes:    128 << 20,
 		HeaderBytes:       16 << 10,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -74,6 +77,7 @@ func DefaultLimits() Limits {
 		ChangeTimeout:     10 * time.Second,
 		ShutdownGrace:     500 * time.Millisecond,
 		SlowRequest:       time.Second,
+		Connections:       4096,
 		HTTP2Streams:      128,
 	}
 }
@@ -99,10 +103,13 @@ const linesAtOnce = 10
 type Server struct {
 	config    Config
 	routes    []route
+	methods   []string // of the routes
 	router    *httprouter.Router
 	http      *http.Server
 	exchanges sync.Pool
 	ids       requestIDs
+	bodies    budget
+	slots     chan struct{} // a token for each open connection
 
 	refusals rate.Sometimes // lines about refusals that pass
 	slow     rate.Sometimes // lines about slow requests
@@ -125,14 +132,20 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("api: Config.TLS must be set and begin at TLS 1.2; TLSConfig makes one")
 	}
 	c.Limits = c.Limits.withDefaults()
-	if l := c.Limits; l.CryptoBodyBytes < 0 || l.BodyBytes < 0 || l.HeaderBytes < 0 || l.HTTP2Streams < 0 {
+	if l := c.Limits; min(l.CryptoBodyBytes, l.BodyBytes) < 0 || min(l.HeaderBytes, l.HTTP2Streams, l.Connections) < 0 {
 		return nil, errors.New("api: Config.Limits has a negative size")
 	}
+	if l := c.Limits; l.AllBodiesBytes < max(l.CryptoBodyBytes, l.BodyBytes) {
+		return nil, errors.New("api: Config.Limits.AllBodiesBytes is below the largest body, which would never be read")
+	}
+	table := routes(c.Limits)
 	s := &Server{
-		config: c, routes: routes(c.Limits), empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
+		config: c, routes: table, methods: methods(table), slots: make(chan struct{}, c.Limits.Connections),
+		empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
 		refusals: rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 		slow:     rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 	}
+	s.bodies.limit = c.Limits.AllBodiesBytes
 	s.exchanges.New = func() any { return new(exchange) }
 	s.router = s.newRouter()
 	s.http = &http.Server{
@@ -156,6 +169,7 @@ func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	orDefault(&l.CryptoBodyBytes, d.CryptoBodyBytes)
 	orDefault(&l.BodyBytes, d.BodyBytes)
+	orDefault(&l.AllBodiesBytes, d.AllBodiesBytes)
 	orDefault(&l.HeaderBytes, d.HeaderBytes)
 	orDefault(&l.ReadHeaderTimeout, d.ReadHeaderTimeout)
 	orDefault(&l.ReadTimeout, d.ReadTimeout)
@@ -164,6 +178,7 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.ChangeTimeout, d.ChangeTimeout)
 	orDefault(&l.ShutdownGrace, d.ShutdownGrace)
 	orDefault(&l.SlowRequest, d.SlowRequest)
+	orDefault(&l.Connections, d.Connections)
 	orDefault(&l.HTTP2Streams, d.HTTP2Streams)
 	return l
 }
@@ -181,7 +196,7 @@ func (s *Server) Handler() http.Handler { return s.router }
 // Serve answers connections of a listener until Shutdown, which it then waits for, and returns nil. Any other end is an
 // error. It closes the listener.
 func (s *Server) Serve(l net.Listener) error {
-	l = &onceListener{Listener: l, close: sync.OnceValue(l.Close)}
+	l = newListener(l, s.slots)
 	s.mu.Lock()
 	if s.draining.Load() {
 		s.mu.Unlock()
@@ -212,14 +227,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
-
-// onceListener closes once and says the same every time: Shutdown closes it before http.Server does.
-type onceListener struct {
-	net.Listener
-	close func() error
-}
-
-func (l *onceListener) Close() error { return l.close() }
 
 // stopAccepting tells clients that the server is going and closes the listeners. It reports false the second time.
 func (s *Server) stopAccepting() bool {

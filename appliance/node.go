@@ -295,16 +295,23 @@ func waitFor(goroutines *sync.WaitGroup, timeout time.Duration) error {
 	}
 }
 
-// tend drops cached keys that have outlived the token's grace, on a node that nobody calls too.
+// tend drops cached keys that have outlived the token's grace, on a node that nobody calls too, and logs each change of the
+// node's state with the causes that /health/state does not show to everybody.
 func (n *node) tend(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	last := stateOperational
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			n.engine.Tend()
+			if s := n.state(); s.State != last {
+				n.log.Warn("the node's state changed", "from", last, "to", s.State, "reasons", s.Reasons,
+					"audit", n.audit.Status().Reason, "ledger", n.cluster.Status().Reason)
+				last = s.State
+			}
 		}
 	}
 }

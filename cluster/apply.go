@@ -258,17 +258,17 @@ func rotateRefresh(txn *memdb.Txn, c command.RotateRefresh) command.Outcome {
 	before := first[directory.RefreshFamily](txn, tableRefresh, indexID, c.Family)
 	switch {
 	case before == nil:
-		return refused(fault.Unauthenticated, "the refresh token is not known")
+		return unauthenticated("refresh-unknown", "the refresh token is not known")
 	case before.Revoked:
-		return refused(fault.Unauthenticated, "the refresh token was revoked")
+		return unauthenticated("refresh-revoked", "the refresh token was revoked")
 	case before.ExpiresAt < c.At:
-		return refused(fault.Unauthenticated, "the refresh token has expired")
+		return unauthenticated("expired", "the refresh token has expired")
 	}
 	next := *before
 	if before.Hash != c.Presented {
 		next.Revoked = true
 		put(txn, tableRefresh, &next)
-		return refused(fault.Unauthenticated, "the refresh token was used before: all tokens that came from it are revoked")
+		return unauthenticated("refresh-reuse", "the refresh token was used before: all tokens that came from it are revoked")
 	}
 	if c.Next == c.Presented || c.ExpiresAt <= c.At {
 		return refused(fault.Malformed, "the next refresh token is not new, or ends before it begins")
@@ -277,6 +277,10 @@ func rotateRefresh(txn *memdb.Txn, c command.RotateRefresh) command.Outcome {
 	next.Generation++
 	put(txn, tableRefresh, &next)
 	return done
+}
+
+func unauthenticated(cause fault.Cause, detail string) command.Outcome {
+	return command.Outcome{Refused: fault.Unauthenticated, Cause: cause, Detail: detail}
 }
 
 func leaseUsage(txn *memdb.Txn, c command.LeaseUsage) command.Outcome {

@@ -38,7 +38,11 @@ func (n *Node) Propose(ctx context.Context, c command.Command) (command.Outcome,
 		return command.Outcome{}, err
 	}
 	if outcome.Refused != 0 {
-		return outcome, fault.New(outcome.Refused, opPropose, outcome.Detail)
+		refusal := fault.New(outcome.Refused, opPropose, outcome.Detail)
+		if outcome.Cause != "" {
+			refusal.Err = outcome.Cause
+		}
+		return outcome, refusal
 	}
 	return outcome, nil
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/keys"
@@ -136,17 +134,3 @@ func (e *Engine) authorizeChange(s *policy.Subject, action policy.Action) error 
 	}
 	return fault.New(fault.Forbidden, "engine.authorize", "the subject may not do this")
 }
-
-// cause returns the word for the audit log that an internal error carries, if it does.
-func cause(err error) string {
-	var c causeError
-	if errors.As(err, &c) {
-		return string(c)
-	}
-	return ""
-}
-
-// causeError is a fixed word that tells the auditor, and nobody else, why something was refused.
-type causeError string
-
-func (c causeError) Error() string { return string(c) }

@@ -42,7 +42,7 @@ func (c *Call) begin(action policy.Action) audit.Record {
 func (e *Engine) finish(c *Call, r *audit.Record, err error) error {
 	r.Result, r.Code = result(err)
 	if err != nil && r.Cause == "" {
-		r.Cause = cause(err)
+		r.Cause = string(fault.CauseOf(err))
 	}
 	if aerr := e.record(c, r); aerr != nil {
 		return aerr

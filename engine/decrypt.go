@@ -28,16 +28,16 @@ type DecryptResult struct {
 
 // Why a decryption failed, for the auditor. The caller gets one answer for all of them.
 const (
-	causeFrame      causeError = "frame"
-	causeContext    causeError = "context"
-	causeKey        causeError = "key"
-	causeKeyState   causeError = "key-state"
-	causeAlgorithm  causeError = "algorithm"
-	causeCommitment causeError = "commitment"
-	causeTag        causeError = "tag"
+	causeFrame      fault.Cause = "frame"
+	causeContext    fault.Cause = "context"
+	causeKey        fault.Cause = "key"
+	causeKeyState   fault.Cause = "key-state"
+	causeAlgorithm  fault.Cause = "algorithm"
+	causeCommitment fault.Cause = "commitment"
+	causeTag        fault.Cause = "tag"
 )
 
-func decryptFailed(why causeError) error {
+func decryptFailed(why fault.Cause) error {
 	return fault.Wrap(fault.DecryptFailed, "engine.decrypt", "decryption failed", why)
 }
 
@@ -113,7 +113,7 @@ func (p *plan) version(id string) *keys.Version {
 
 // unusable tells why a version may not open a frame in the plan's context; empty means that it may. It compares the frame's
 // claims with the version's record and never the other way round.
-func unusable(v *keys.Version, p *plan, f *envelope.Frame) causeError {
+func unusable(v *keys.Version, p *plan, f *envelope.Frame) fault.Cause {
 	switch {
 	case v == nil || v.Context != p.context.Name:
 		return causeKey
@@ -127,12 +127,12 @@ func unusable(v *keys.Version, p *plan, f *envelope.Frame) causeError {
 }
 
 // pretend does the work of a decryption with a wrong key and returns its failure, whatever that work gave.
-func pretend(f *envelope.Frame, in *DecryptRequest, why causeError) error {
+func pretend(f *envelope.Frame, in *DecryptRequest, why fault.Cause) error {
 	_, _ = f.Open(in.Dst[:0], decoy[:], in.AssociatedData)
 	return decryptFailed(why)
 }
 
-func openCause(err error) causeError {
+func openCause(err error) fault.Cause {
 	if errors.Is(err, envelope.ErrCommitment) {
 		return causeCommitment
 	}

@@ -37,7 +37,7 @@ type Operation struct {
 	// Anonymous operations need no credential.
 	Anonymous bool
 	HasBody   bool
-	node      map[string]any
+	Statuses  []int // of the answers, in order
 }
 
 // Document is the API's OpenAPI document. Goroutines must not share it: schemas are compiled when they are first used.
@@ -99,13 +99,26 @@ func (d *Document) collect() {
 				Roles: texts(op["x-roles"]), States: texts(op["x-states"]),
 				Anonymous: overridden && len(security) == 0,
 				HasBody:   op["requestBody"] != nil,
-				node:      op,
+				Statuses:  statuses(op),
 			})
 		}
 	}
 	slices.SortFunc(d.operations, func(a, b Operation) int {
 		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
 	})
+}
+
+func statuses(operation map[string]any) []int {
+	var list []int
+	for name := range object(operation["responses"]) {
+		status, err := strconv.Atoi(name)
+		if err != nil {
+			panic("openapi.yaml has a response that is not for one status: " + name)
+		}
+		list = append(list, status)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // Find returns the operation that a request is for.

@@ -84,19 +84,19 @@ type header struct {
 	KeyID     string `json:"kid"`
 }
 
-// Why a credential was refused: for the node's log and the tests. The caller reads Detail alone.
-var (
-	errMissing    = errors.New("no bearer token")
-	errMalformed  = errors.New("not a well-formed token")
-	errAlgorithm  = errors.New("wrong algorithm or token type in the header")
-	errSignature  = errors.New("wrong signature")
-	errExpired    = errors.New("expired")
-	errNotYet     = errors.New("not valid yet")
-	errClaims     = errors.New("wrong issuer, audience, type, tenant or lifetime")
-	errKeyID      = errors.New("wrong key id")
-	errUnknown    = errors.New("unknown or disabled application")
-	errNoSession  = errors.New("unknown or ended session")
-	errHeaderForm = errors.New("header has an unknown or repeated member")
+// Why a credential was refused: words for the audit log and the tests. The caller reads Detail alone.
+const (
+	errMissing    fault.Cause = "no-token"        // no bearer token
+	errMalformed  fault.Cause = "malformed-token" // not a well-formed token
+	errAlgorithm  fault.Cause = "token-algorithm" // wrong algorithm or token type in the header
+	errSignature  fault.Cause = "signature"
+	errExpired    fault.Cause = "expired"
+	errNotYet     fault.Cause = "not-yet-valid"
+	errClaims     fault.Cause = "claims"       // wrong issuer, audience, type, tenant or lifetime
+	errKeyID      fault.Cause = "key-id"       // not the application's present key
+	errUnknown    fault.Cause = "application"  // unknown or disabled
+	errNoSession  fault.Cause = "session"      // unknown or ended
+	errHeaderForm fault.Cause = "token-header" // an unknown or repeated member
 )
 
 // Detail is all that a caller learns about a credential that was refused.

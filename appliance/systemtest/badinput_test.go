@@ -92,6 +92,11 @@ func TestForgedTokens(t *testing.T) {
 	}
 	d.with(good).encrypt("default", "x")
 	d.stop()
+	for _, cause := range []string{"signature", "token-algorithm", "malformed-token", "session", "no-token"} {
+		if !strings.Contains(auditText(t, d.dir), `"cause":"`+cause+`"`) {
+			t.Errorf("no audit record has the cause %s", cause)
+		}
+	}
 }
 
 // TestBadRequests sends what a careless or hostile caller sends.

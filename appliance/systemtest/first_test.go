@@ -120,6 +120,9 @@ func TestRefreshRotatesAndNoticesReuse(t *testing.T) {
 	anyone.fails(http.StatusUnauthorized, "unauthenticated", http.MethodPost, refreshPath, wire.RefreshRequest{RefreshToken: third.RefreshToken})
 	d.with(third.AccessToken).opens("default", frame.Ciphertext, "x")
 	d.stop()
+	if records := auditText(t, d.dir); !strings.Contains(records, `"cause":"refresh-reuse"`) || !strings.Contains(records, `"cause":"refresh-revoked"`) {
+		t.Error("the audit log does not tell the reuse of a refresh token")
+	}
 }
 
 // TestFirstRunCutOff ends the first run at whatever moment it has reached and wants the next start to finish it.

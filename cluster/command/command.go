@@ -129,6 +129,7 @@ func (LeaseUsage) Type() Type { return TypeLeaseUsage }
 type Outcome struct {
 	Refused fault.Kind
 	Detail  string
+	Cause   fault.Cause // for the audit log; may be empty
 	// Granted and Total answer LeaseUsage.
 	Granted uint64
 	Total   uint64

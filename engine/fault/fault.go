@@ -88,6 +88,19 @@ func (k Kind) Retryable() bool {
 	}
 }
 
+// Cause is a fixed word that tells the auditor, and nobody else, why something was refused: "signature", "tag". It stands at the
+// end of an Error's chain.
+type Cause string
+
+func (c Cause) Error() string { return string(c) }
+
+// CauseOf returns the cause in err's chain, empty when there is none.
+func CauseOf(err error) Cause {
+	var c Cause
+	errors.As(err, &c)
+	return c
+}
+
 // Field names one bad field of a request and what is wrong with it. Neither holds the field's value.
 type Field struct {
 	Name   string

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cryptoserve/api/client"
 	"cryptoserve/api/wire"
 )
 
@@ -81,7 +82,11 @@ With --output json it is the server's whole answer, with algorithm and key id.`,
 	return cmd
 }
 
-func (a *app) encrypt(ctx context.Context, o cryptoOptions, args []string) error {
+// operation asks the server for one input. It returns the whole answer, and the result in it as a file gets it.
+type operation func(ctx context.Context, c *client.Client, input, associatedData []byte) (answer any, result []byte, err error)
+
+// process does what encrypt and decrypt share: it reads the input, has the operation done and writes the result.
+func (a *app) process(ctx context.Context, o cryptoOptions, args []string, operate operation) error {
 	c, err := a.client(true)
 	if err != nil {
 		return err
@@ -95,31 +100,41 @@ func (a *app) encrypt(ctx context.Context, o cryptoOptions, args []string) error
 		return err
 	}
 	defer out.Discard()
-	plaintext, err := a.input(ctx, args)
+	input, err := a.input(ctx, args)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout) // the input may come from a person
 	defer cancel()
-	answer, err := c.Encrypt(ctx, wire.EncryptRequest{Plaintext: plaintext, Context: o.context, AssociatedData: aad})
+	answer, result, err := operate(ctx, c, input, aad)
 	if err != nil {
 		return err
 	}
-	for _, warning := range answer.Warnings {
-		a.note("the server warns: %s", printable(warning))
-	}
-	switch {
-	case a.output == outputJSON:
+	if a.output == outputJSON {
 		err = writeJSON(out, answer)
-	case o.raw:
-		_, err = out.Write(answer.Ciphertext)
-	default:
-		_, err = fmt.Fprintln(out, base64.StdEncoding.EncodeToString(answer.Ciphertext))
+	} else {
+		_, err = out.Write(result)
 	}
 	if err != nil {
-		return fmt.Errorf("write the ciphertext: %w", withoutPath(err))
+		return fmt.Errorf("write the result: %w", withoutPath(err))
 	}
 	return out.Commit()
+}
+
+func (a *app) encrypt(ctx context.Context, o cryptoOptions, args []string) error {
+	return a.process(ctx, o, args, func(ctx context.Context, c *client.Client, plaintext, aad []byte) (any, []byte, error) {
+		answer, err := c.Encrypt(ctx, wire.EncryptRequest{Plaintext: plaintext, Context: o.context, AssociatedData: aad})
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, warning := range answer.Warnings {
+			a.note("the server warns: %s", printable(warning))
+		}
+		if o.raw {
+			return answer, answer.Ciphertext, nil
+		}
+		return answer, append(base64.StdEncoding.AppendEncode(nil, answer.Ciphertext), '\n'), nil
+	})
 }
 
 func (a *app) decryptCommand() *cobra.Command {
@@ -148,46 +163,22 @@ json it is the server's whole answer, with the plaintext in base64.`,
 }
 
 func (a *app) decrypt(ctx context.Context, o cryptoOptions, args []string) error {
-	c, err := a.client(true)
-	if err != nil {
-		return err
-	}
-	aad, err := o.associatedData()
-	if err != nil {
-		return err
-	}
-	out, err := a.openSink(o.out)
-	if err != nil {
-		return err
-	}
-	defer out.Discard()
-	ciphertext, err := a.input(ctx, args)
-	if err != nil {
-		return err
-	}
-	if !o.raw {
-		if ciphertext, err = decodeText(ciphertext); err != nil {
-			return err
+	return a.process(ctx, o, args, func(ctx context.Context, c *client.Client, ciphertext, aad []byte) (any, []byte, error) {
+		if !o.raw {
+			var err error
+			if ciphertext, err = decodeText(ciphertext); err != nil {
+				return nil, nil, err
+			}
 		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout) // the input may come from a person
-	defer cancel()
-	answer, err := c.Decrypt(ctx, wire.DecryptRequest{Ciphertext: ciphertext, Context: o.context, AssociatedData: aad})
-	if err != nil {
-		return err
-	}
-	if answer.Rewrap {
-		a.note("this ciphertext is under an older key version; encrypt the data again to move it to the present one")
-	}
-	if a.output == outputJSON {
-		err = writeJSON(out, answer)
-	} else {
-		_, err = out.Write(answer.Plaintext)
-	}
-	if err != nil {
-		return fmt.Errorf("write the plaintext: %w", withoutPath(err))
-	}
-	return out.Commit()
+		answer, err := c.Decrypt(ctx, wire.DecryptRequest{Ciphertext: ciphertext, Context: o.context, AssociatedData: aad})
+		if err != nil {
+			return nil, nil, err
+		}
+		if answer.Rewrap {
+			a.note("this ciphertext is under an older key version; encrypt the data again to move it to the present one")
+		}
+		return answer, answer.Plaintext, nil
+	})
 }
 
 // decodeText decodes base64 and ignores blanks and line breaks in it.

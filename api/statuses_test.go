@@ -1,0 +1,144 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"cryptoserve/api"
+	"cryptoserve/api/wire"
+	"cryptoserve/engine"
+	"cryptoserve/engine/fault"
+)
+
+// operation is how to get each status of an operation of the document but 200, which the request gets as it stands.
+type operation struct {
+	method, path, body string
+	// server are the statuses that the server itself gives, and what it takes for each.
+	server map[int]func(*http.Request)
+	// engine are the statuses that the use case gives, and the kind of error that it returns for each.
+	engine map[int]fault.Kind
+}
+
+// TestEachStatusOfTheDocumentIsAnswered gets every status that the document lists from its operation, and so nothing can
+// stand in the document that no request is answered with.
+func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
+	const longest = 64 << 10
+	var notReady error
+	var stateFails, readyFails bool // once, with a panic
+	fails := func(now *bool) {
+		if *now {
+			*now = false
+			panic("test")
+		}
+	}
+	f := newFixture(t, func(c *api.Config) {
+		c.Limits.CryptoBodyBytes = longest
+		c.Ready = func() error {
+			fails(&readyFails)
+			return notReady
+		}
+		c.State = func() wire.State {
+			fails(&stateFails)
+			return wire.State{State: "operational", Node: "node-1"}
+		}
+	})
+	encrypted := f.do(t, "POST", encryptPath, goodEncrypt)
+	var frame wire.EncryptResponse
+	if err := json.Unmarshal(encrypted.body, &frame); err != nil {
+		t.Fatal(err)
+	}
+	decryptBody, err := json.Marshal(wire.DecryptRequest{Ciphertext: frame.Ciphertext, Context: "user-pii"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refreshToken, _, err := f.issuer.StartRefresh(t.Context(), &engine.Call{}, f.engine.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	query := func(r *http.Request) { r.URL.RawQuery = "a=b" }
+	anonymous := func(r *http.Request) { r.Header.Del("Authorization") }
+	long := func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat(" ", longest+1))), longest+1
+	}
+	text := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
+	operations := map[string]operation{
+		"encrypt": {
+			"POST", encryptPath, goodEncrypt,
+			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
+			map[int]fault.Kind{403: fault.AlgorithmDisallowed, 409: fault.KeyState, 500: fault.Internal, 503: fault.HSMUnavailable},
+		},
+		"decrypt": {
+			"POST", decryptPath, string(decryptBody),
+			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
+			map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.HSMUnavailable},
+		},
+		"refresh": {
+			"POST", refreshPath, `{"refresh_token":"` + refreshToken + `"}`,
+			map[int]func(*http.Request){400: query, 413: long, 415: text},
+			// Conflict: the application signs its own tokens.
+			map[int]fault.Kind{401: fault.Unauthenticated, 409: fault.Conflict, 500: fault.Internal, 503: fault.LedgerUnavailable},
+		},
+		"listContexts": {
+			"GET", "/api/v1/contexts", "",
+			map[int]func(*http.Request){400: query, 401: anonymous},
+			map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.AuditUnavailable},
+		},
+		"rotateContext": {
+			"POST", "/api/v1/contexts/user-pii/rotate", "{}",
+			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
+			map[int]fault.Kind{
+				403: fault.Forbidden, 404: fault.NotFound, 409: fault.Conflict, 500: fault.Internal, 503: fault.NotLeader,
+			},
+		},
+		"live": {method: "GET", path: "/health/live"},
+		"ready": {method: "GET", path: "/health/ready", server: map[int]func(*http.Request){
+			500: func(*http.Request) { readyFails = true },
+			503: func(*http.Request) { notReady = errors.New("sealed") },
+		}},
+		"state": {method: "GET", path: "/health/state", server: map[int]func(*http.Request){
+			500: func(*http.Request) { stateFails = true },
+		}},
+		"openapi": {method: "GET", path: "/openapi.yaml"},
+	}
+	for _, op := range loadDocument(t).Operations() {
+		o := operations[op.ID]
+		if o.method != op.Method || !strings.HasPrefix(o.path, strings.SplitN(op.Path, "{", 2)[0]) {
+			t.Fatalf("%s: the test has no request", op.ID)
+		}
+		want := []int{http.StatusOK}
+		get := func(status int, edit func(*http.Request)) {
+			r := f.request(t, o.method, o.path, o.body, edit)
+			if a := send(t, f.client, r); a.StatusCode != status {
+				t.Errorf("%s: %s, want %d: %s", op.ID, a.Status, status, a.body)
+			}
+		}
+		get(http.StatusOK, func(*http.Request) {})
+		for status, edit := range o.server {
+			want = append(want, status)
+			notReady = nil
+			get(status, edit)
+		}
+		for status, kind := range o.engine {
+			want = append(want, status)
+			fresh, _, err := f.issuer.StartRefresh(t.Context(), &engine.Call{}, f.engine.app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op.ID == "refresh" {
+				o.body = `{"refresh_token":"` + fresh + `"}`
+			}
+			f.engine.failure = fault.New(kind, "test", "the detail")
+			get(status, func(*http.Request) {})
+			f.engine.failure = nil
+		}
+		if slices.Sort(want); !slices.Equal(op.Statuses, want) {
+			t.Errorf("%s: the document lists %v, the operation gives %v", op.ID, op.Statuses, want)
+		}
+	}
+}
