@@ -18,8 +18,10 @@ BENCHFLAGS ?=
 LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 # The version is stamped by hand, so that a build does not depend on the state of the work tree.
 BUILD := build -trimpath -buildvcs=false
+# The frozen Go Cryptographic Module that programs are built with: https://go.dev/doc/security/fips140
+FIPS140 ?= v1.0.0
 
-.PHONY: help deps build run test race lint fmt bench fuzz clean
+.PHONY: help deps build run test race lint fmt vectors bench fuzz clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +30,8 @@ deps: ## Install SoftHSM2 when it is missing
 	@$(GO) run ./softhsm/cmd/softhsm-install
 
 build: ## Build bin/cryptoserved and bin/cryptoserve
-	CGO_ENABLED=1 $(GO) $(BUILD) -ldflags '-X cryptoserve/appliance.Version=$(VERSION)' -o bin/cryptoserved ./appliance/cmd/cryptoserved
-	CGO_ENABLED=0 $(GO) $(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/cryptoserve ./tools/cryptoserve
+	GOFIPS140=$(FIPS140) CGO_ENABLED=1 $(GO) $(BUILD) -ldflags '-X cryptoserve/appliance.Version=$(VERSION)' -o bin/cryptoserved ./appliance/cmd/cryptoserved
+	GOFIPS140=$(FIPS140) CGO_ENABLED=0 $(GO) $(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/cryptoserve ./tools/cryptoserve
 
 run: deps build ## Run one node in .dev and show an encrypt and a decrypt
 	@exec tools/run.sh $(DEVDIR) $(LISTEN)
@@ -45,6 +47,9 @@ lint: ## Run the pinned linters
 
 fmt: ## Format all Go files
 	$(LINT) fmt
+
+vectors: deps ## Run the test vectors of others and print what passed
+	@$(GO) test -count=1 -v -run Vectors ./engine/... ./hsm/... | $(GO) run ./tools/vectors
 
 bench: deps build ## Compare with a bare Go server; writes bench.txt
 	$(GO) $(BUILD) -o bin/bench ./tools/bench

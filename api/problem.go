@@ -28,23 +28,24 @@ type row struct {
 
 // problems is the one map from kinds to HTTP.
 var problems = map[fault.Kind]row{
-	fault.Malformed:           {http.StatusBadRequest, "The request is malformed", ""},
-	fault.Unauthenticated:     {http.StatusUnauthorized, "Authentication is required", auth.Detail},
-	fault.Forbidden:           {http.StatusForbidden, "The subject may not do this", ""},
-	fault.NotFound:            {http.StatusNotFound, "There is no such thing", ""},
-	fault.Conflict:            {http.StatusConflict, "The request conflicts with the present state", ""},
-	fault.KeyState:            {http.StatusConflict, "The key's state does not allow this", ""},
-	fault.AlgorithmDisallowed: {http.StatusForbidden, "The algorithm is not allowed", ""},
-	fault.DecryptFailed:       {http.StatusBadRequest, "Decryption failed", "decryption failed"},
-	fault.ContextMismatch:     {http.StatusBadRequest, "The ciphertext belongs to another context", ""},
-	fault.TooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large", ""},
-	fault.RateLimited:         {http.StatusTooManyRequests, "Too many requests", ""},
-	fault.NotLeader:           {http.StatusServiceUnavailable, "This node cannot accept changes now", ""},
-	fault.HSMUnavailable:      {http.StatusServiceUnavailable, "The HSM is not available", ""},
-	fault.AuditUnavailable:    {http.StatusServiceUnavailable, "The audit log cannot be written", ""},
-	fault.LedgerUnavailable:   {http.StatusServiceUnavailable, "The cluster cannot agree on changes now", ""},
-	fault.Unavailable:         {http.StatusServiceUnavailable, "The service is not available", ""},
-	fault.Internal:            {http.StatusInternalServerError, "Internal error", "something went wrong on this node; its log has the request id"},
+	fault.Malformed:            {http.StatusBadRequest, "The request is malformed", ""},
+	fault.Unauthenticated:      {http.StatusUnauthorized, "Authentication is required", auth.Detail},
+	fault.Forbidden:            {http.StatusForbidden, "The subject may not do this", ""},
+	fault.NotFound:             {http.StatusNotFound, "There is no such thing", ""},
+	fault.Conflict:             {http.StatusConflict, "The request conflicts with the present state", ""},
+	fault.KeyState:             {http.StatusConflict, "The key's state does not allow this", ""},
+	fault.AlgorithmDisallowed:  {http.StatusForbidden, "The algorithm is not allowed", ""},
+	fault.AlgorithmNotApproved: {http.StatusForbidden, "The algorithm is not approved, and FIPS mode is enabled", ""},
+	fault.DecryptFailed:        {http.StatusBadRequest, "Decryption failed", "decryption failed"},
+	fault.ContextMismatch:      {http.StatusBadRequest, "The ciphertext belongs to another context", ""},
+	fault.TooLarge:             {http.StatusRequestEntityTooLarge, "The request is too large", ""},
+	fault.RateLimited:          {http.StatusTooManyRequests, "Too many requests", ""},
+	fault.NotLeader:            {http.StatusServiceUnavailable, "This node cannot accept changes now", ""},
+	fault.HSMUnavailable:       {http.StatusServiceUnavailable, "The HSM is not available", ""},
+	fault.AuditUnavailable:     {http.StatusServiceUnavailable, "The audit log cannot be written", ""},
+	fault.LedgerUnavailable:    {http.StatusServiceUnavailable, "The cluster cannot agree on changes now", ""},
+	fault.Unavailable:          {http.StatusServiceUnavailable, "The service is not available", ""},
+	fault.Internal:             {http.StatusInternalServerError, "Internal error", "something went wrong on this node; its log has the request id"},
 }
 
 // retryAfter is what the header Retry-After says, in seconds.
@@ -71,6 +72,14 @@ var (
 	errMediaType = &httpError{
 		row{http.StatusUnsupportedMediaType, "The media type is not supported", ""}, "unsupported-media-type",
 		fault.New(fault.Malformed, "api.body", "the body must be application/json in UTF-8, without a content encoding"),
+	}
+	errLength = &httpError{
+		row{http.StatusLengthRequired, "The length of the body is required", ""}, "length-required",
+		fault.New(fault.Malformed, "api.stream", "a range needs the Content-Length of the whole stream that it is a part of"),
+	}
+	errRange = &httpError{
+		row{http.StatusRequestedRangeNotSatisfiable, "There is no such range", ""}, "range-not-satisfiable",
+		fault.New(fault.Malformed, "api.stream", "the range begins behind the end of the plaintext"),
 	}
 )
 

@@ -33,29 +33,31 @@ const (
 	LedgerUnavailable
 	Unavailable
 	Internal
+	AlgorithmNotApproved
 
 	kindEnd
 )
 
 var codes = [kindEnd]string{
-	Unknown:             "internal",
-	Malformed:           "malformed-request",
-	Unauthenticated:     "unauthenticated",
-	Forbidden:           "forbidden",
-	NotFound:            "not-found",
-	Conflict:            "conflict",
-	KeyState:            "key-state",
-	AlgorithmDisallowed: "algorithm-disallowed",
-	DecryptFailed:       "decrypt-failed",
-	ContextMismatch:     "context-mismatch",
-	TooLarge:            "too-large",
-	RateLimited:         "rate-limited",
-	NotLeader:           "not-leader",
-	HSMUnavailable:      "hsm-unavailable",
-	AuditUnavailable:    "audit-unavailable",
-	LedgerUnavailable:   "ledger-unavailable",
-	Unavailable:         "unavailable",
-	Internal:            "internal",
+	Unknown:              "internal",
+	Malformed:            "malformed-request",
+	Unauthenticated:      "unauthenticated",
+	Forbidden:            "forbidden",
+	NotFound:             "not-found",
+	Conflict:             "conflict",
+	KeyState:             "key-state",
+	AlgorithmDisallowed:  "algorithm-disallowed",
+	DecryptFailed:        "decrypt-failed",
+	ContextMismatch:      "context-mismatch",
+	TooLarge:             "too-large",
+	RateLimited:          "rate-limited",
+	NotLeader:            "not-leader",
+	HSMUnavailable:       "hsm-unavailable",
+	AuditUnavailable:     "audit-unavailable",
+	LedgerUnavailable:    "ledger-unavailable",
+	Unavailable:          "unavailable",
+	Internal:             "internal",
+	AlgorithmNotApproved: "algorithm-not-approved",
 }
 
 // Kinds returns every kind except Unknown, in order, for tables and tests that must be complete.
