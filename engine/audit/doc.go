@@ -16,12 +16,23 @@
 //
 //	{"v":1,"seq":N,"synced":N,"prev":HASH,"time":TIME,"node":NODE,"request_id":..,"tenant":..,"subject":..,"kind":..,
 //	"source":..,"action":..,"resource":..,"context":..,"key_id":..,"algorithm":..,"format":N,"in":N,"out":N,
-//	"result":"success|denied|failed|started","code":..,"cause":..,"latency_us":N,"hash":HASH}
+//	"items":[ITEM,ITEM,..],"result":"success|denied|failed|started","code":..,"cause":..,"latency_us":N,"hash":HASH}
 //
 // A result of started stands before a change; the record of its end follows under the same request id.
 //
-// TIME is RFC 3339 in UTC with up to nine digits of fraction; in and out are bytes; HASH is 64 lower-case hex digits.
-// Text is at most 256 bytes in the line, cut between characters and then ended by "…". Controls, line separators and the
+// TIME is RFC 3339 in UTC with up to nine digits of fraction; in and out are bytes, at most 2^63-1: a stream may take them
+// past 2^53, which a reader of JSON must not round; HASH is 64 lower-case hex digits.
+//
+// Several operations that came in one request are items of one record, in the order of the request, 1 to 1000 of them;
+// other records have no such member. In and out of the record are then sums. An ITEM has one of the forms
+//
+//	[IN,OUT]  [IN,OUT,CODE]  [IN,OUT,CODE,CAUSE]  [IN,OUT,CODE,CAUSE,KEY_ID]
+//
+// and ends with the last text that is not empty. No code means that the operation succeeded; no key id means the record's
+// own, which is never repeated.
+//
+// Text is at most 256 bytes in the line, an item's code and cause 64 and its key id 128, cut between characters and then
+// ended by "…". A line is at most 4608 bytes long without items and 311,618 with them. Controls, line separators and the
 // characters that change the direction or the joining of text are written as \uXXXX; invalid UTF-8 becomes U+FFFD.
 //
 // # Chain
@@ -38,8 +49,9 @@
 //
 // After an error of a write or a sync nothing is written any more and everything is refused until the log is opened
 // again, since a second sync of the same file may succeed without the data. When no spare can be made, as on a full disk,
-// ordinary records are refused once only the reserve is left; administrative ones may use it; a spare is tried again and
-// again and service resumes by itself.
+// ordinary records are refused once only the reserve is left, long ones before short ones; administrative ones may use it;
+// a spare is tried again and again and service resumes by itself. A line never passes the end of its segment: one that does
+// not fit opens the next, and the smallest segment has room for any line beside the largest reserve.
 //
 // synced says which records were on the disk before the line was written. It tells two things apart when a log is
 // opened. A write that was cut off leaves the beginning of a line, or, as a disk writes its sectors in any order, zeros

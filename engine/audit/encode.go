@@ -16,11 +16,13 @@ const (
 
 	// maxString bounds a string value in the line, in bytes after escaping and without the quotes.
 	maxString = 256
-	// ellipsis ends a value that was cut. Its bytes count towards maxString.
+	// ellipsis ends a value that was cut. Its bytes count towards the bound.
 	ellipsis = "…"
 
-	// maxLine bounds a line with its newline: twelve strings of maxString and everything around them.
-	maxLine = 4608
+	// shortLine bounds a line without items, with its newline: twelve strings of maxString and everything around them.
+	shortLine = 4608
+	// maxLine bounds any line, with its newline.
+	maxLine = shortLine + maxItems
 	// maxHeader bounds a segment's header line.
 	maxHeader = 512
 	// maxNode bounds a node's name.
@@ -57,13 +59,19 @@ func appendBody(b []byte, node string, at time.Time, r *Record) []byte {
 	b = appendField(b, `,"action":`, r.Action)
 	b = appendField(b, `,"resource":`, r.Resource)
 	b = appendField(b, `,"context":`, r.Context)
+	start := len(b)
 	b = appendField(b, `,"key_id":`, r.KeyID)
+	var keyID []byte
+	if r.KeyID != "" {
+		keyID = unquoted(b[start+len(`,"key_id":`):])
+	}
 	b = appendField(b, `,"algorithm":`, r.Algorithm)
 	if r.Format > 0 {
 		b = appendNumber(b, `,"format":`, int64(r.Format))
 	}
 	b = appendNumber(b, `,"in":`, int64(r.In))
 	b = appendNumber(b, `,"out":`, int64(r.Out))
+	b = appendItems(b, r, keyID)
 	b = append(b, `,"result":"`...)
 	b = append(b, r.Result.String()...)
 	b = append(b, '"')
@@ -114,19 +122,19 @@ func appendField(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
 	}
-	return appendString(append(b, name...), value)
+	return appendString(append(b, name...), value, maxString)
 }
 
 func appendNumber(b []byte, name string, n int64) []byte {
 	return strconv.AppendInt(append(b, name...), max(n, 0), 10)
 }
 
-// appendString appends s as a JSON string of at most maxString bytes that is safe to show: invalid UTF-8 becomes U+FFFD,
+// appendString appends s as a JSON string of at most limit bytes that is safe to show: invalid UTF-8 becomes U+FFFD,
 // and what could steer a terminal or reorder text is escaped. A longer value is cut between runes and ends with an
 // ellipsis.
-func appendString(b []byte, s string) []byte {
+func appendString(b []byte, s string, limit int) []byte {
 	b = append(b, '"')
-	if isPlain(s) {
+	if len(s) <= limit && isPlain(s) {
 		b = append(b, s...)
 		return append(b, '"')
 	}
@@ -135,11 +143,11 @@ func appendString(b []byte, s string) []byte {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		i += n
 		b = appendRune(b, r)
-		if len(b)-start > maxString {
+		if len(b)-start > limit {
 			b = append(b[:cut], ellipsis...)
 			break
 		}
-		if len(b)-start <= maxString-len(ellipsis) {
+		if len(b)-start <= limit-len(ellipsis) {
 			cut = len(b)
 		}
 	}
@@ -148,9 +156,6 @@ func appendString(b []byte, s string) []byte {
 
 // isPlain reports whether s stands in the line as it is.
 func isPlain(s string) bool {
-	if len(s) > maxString {
-		return false
-	}
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return false

@@ -45,7 +45,7 @@ func TestTextInLine(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := string(appendString(nil, tt.in)); got != `"`+tt.want+`"` {
+			if got := string(appendString(nil, tt.in, maxString)); got != `"`+tt.want+`"` {
 				t.Errorf("appendString(%q) = %s, want %q", tt.in, got, tt.want)
 			}
 			line := encoded(&Record{Subject: tt.in, Result: Success})
@@ -78,15 +78,12 @@ func TestLongestLineFits(t *testing.T) {
 		t.Errorf("the chain adds more than %d bytes", chainOverhead)
 	}
 	line, _ = appendHash(append(line, body...), 0, &head)
-	if len(line) > maxLine {
-		t.Errorf("a line of %d bytes, %d are allowed", len(line), maxLine)
-	}
 	header, _ := appendHash(appendHeaderStart(nil, node, math.MaxUint64, &head), 0, &head)
 	if len(header) > maxHeader {
 		t.Errorf("a header of %d bytes, %d are allowed", len(header), maxHeader)
 	}
-	if maxHeader+maxLine > minSegmentBytes-minSegmentBytes/2 {
-		t.Error("a header and a line do not fit into the smallest segment beside its reserve")
+	if len(line) > shortLine {
+		t.Errorf("a line of %d bytes without items, %d are allowed", len(line), shortLine)
 	}
 }
 
@@ -200,18 +197,32 @@ func FuzzRecord(f *testing.F) {
 		f.Fatalf("%d seeds", len(seeds))
 	}
 	for i, s := range seeds {
-		f.Add(s, s, int64(i), i)
+		f.Add(s, s, int64(i), i, "", "", uint8(0))
+		f.Add(s, seeds[len(seeds)-1-i], int64(i), 1<<53+i, s, seeds[(i+1)%len(seeds)], uint8(i))
 	}
-	f.Fuzz(func(t *testing.T, subject, source string, nanos int64, size int) {
+	f.Fuzz(func(t *testing.T, subject, source string, nanos int64, size int, keyID, code string, items uint8) {
 		r := &Record{Time: time.Unix(0, nanos), Subject: subject, Source: source, In: size, Result: Success, Latency: time.Duration(nanos)}
+		if items%2 == 0 {
+			r.KeyID = source
+		}
+		for i := range int(items % 8) {
+			texts := []string{"", code, keyID, subject}
+			r.Items = append(r.Items, Item{
+				In: size, Out: size >> i, Code: texts[i%2], Cause: texts[i%3], KeyID: texts[i%4],
+			})
+		}
 		line := encoded(r)
 		if bytes.IndexByte(line, '\n') != len(line)-1 || bytes.IndexByte(line, 0) >= 0 || !utf8.Valid(line) || !json.Valid(line) {
 			t.Fatalf("not one line of JSON: %q", line)
 		}
-		if _, v := parseLine(line); v != lineWhole {
-			t.Fatalf("verdict %d: %q", v, line)
+		if l, v := parseLine(line); v != lineWhole || l.items != len(r.Items) {
+			t.Fatalf("verdict %d with %d of %d items: %q", v, l.items, len(r.Items), line)
 		}
-		for n := range line {
+		step := 1 // each beginning of a long line would take too long
+		if len(line) > 1<<10 {
+			step = len(line) / 64
+		}
+		for n := max(size, 0) % step; n < len(line); n += step {
 			if _, v := parseLine(line[:n]); v != lineShort {
 				t.Fatalf("cut to %d bytes: verdict %d: %q", n, v, line[:n])
 			}
@@ -225,9 +236,10 @@ func FuzzLine(f *testing.F) {
 	header, _ := appendHash(appendHeaderStart(nil, "node-1", 1, &head), 0, &head)
 	seeds := [][]byte{
 		header, encoded(&Record{Result: Success}), encoded(&Record{Result: Denied, Subject: "é\n", Code: "forbidden"}),
+		encoded(manyOf(3)), encoded(&Record{KeyID: "k", Result: Denied, Items: append(hostileItems, Item{KeyID: "l", Code: "c"})}),
 		[]byte(lineStart), []byte("\n"), nil,
 	}
-	if len(seeds) != 6 {
+	if len(seeds) != 8 {
 		f.Fatalf("%d seeds", len(seeds))
 	}
 	for i, s := range seeds {

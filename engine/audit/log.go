@@ -26,12 +26,15 @@ const (
 const (
 	defaultSegmentBytes = 64 << 20
 	defaultReserveBytes = 1 << 20
-	minSegmentBytes     = 16 << 10
+	// minSegmentBytes leaves room for a header and any line beside the largest reserve, in whole 64 KiB: whatever does not
+	// fit into a segment any more fits into the next.
+	minSegmentBytes = int64(2*(maxHeader+maxLine)+64<<10-1) >> 16 << 16
 
 	// maxQueued bounds the bytes that wait for the disk; Append blocks above it.
 	maxQueued = 4 << 20
-	// maxBody is how large a buffer for one record's body is kept for the next.
-	maxBody = 8 << 10
+	// maxBody is how large a buffer for one record's body is kept for the next: enough for a batch of MaxItems without
+	// much text.
+	maxBody = 32 << 10
 )
 
 // Config says where a log is and how it is kept.
@@ -41,7 +44,7 @@ type Config struct {
 	Dir string
 	// Node is the name of this node: 1 to 64 letters, digits, '.', '_' and '-'. A folder holds one node's log.
 	Node string
-	// SegmentBytes is the size of a segment, at least 16 KiB. Zero means 64 MiB. Existing segments keep their size.
+	// SegmentBytes is the size of a segment, at least 640 KiB. Zero means 64 MiB. Existing segments keep their size.
 	SegmentBytes int64
 	// ReserveBytes at the end of the last segment are kept for administrative records when no further segment can be
 	// made. Zero means 1 MiB, or a quarter of a segment if that is less. At most half a segment.
@@ -50,8 +53,9 @@ type Config struct {
 	// Log gets what an operator should know. If nil, nothing is logged.
 	Log *slog.Logger
 
-	storage storage       // nil means the disk
-	retry   time.Duration // first wait before another try to make a spare; zero means 1 s
+	storage    storage       // nil means the disk
+	retry      time.Duration // first wait before another try to make a spare; zero means 1 s
+	minSegment int64         // zero means minSegmentBytes; for tests without long lines
 }
 
 // validate fills in what zero means.
@@ -66,8 +70,11 @@ func (c *Config) validate() error {
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = defaultSegmentBytes
 	}
-	if c.SegmentBytes < minSegmentBytes {
-		errs = append(errs, fmt.Errorf("segments of %d bytes: %d is the least", c.SegmentBytes, minSegmentBytes))
+	if c.minSegment == 0 {
+		c.minSegment = minSegmentBytes
+	}
+	if c.SegmentBytes < c.minSegment {
+		errs = append(errs, fmt.Errorf("segments of %d bytes: %d is the least", c.SegmentBytes, c.minSegment))
 	}
 	if c.ReserveBytes == 0 {
 		c.ReserveBytes = min(defaultReserveBytes, c.SegmentBytes/4)
@@ -191,11 +198,14 @@ var bodies = sync.Pool{New: func() any { return new(make([]byte, 0, 1<<10)) }}
 
 // Append gives the record its place in the chain and returns when it is as durable as the log's Durability says. The
 // record is not kept. Errors: fault.AuditUnavailable when it cannot be written, fault.Internal for a record without a
-// result or with a year that has no four digits. After an error of the disk the record may be on it all the same: it
+// result, with more than MaxItems items or with a year that has no four digits. After an error of the disk the record may be on it all the same: it
 // then says what was attempted.
 func (l *Log) Append(r *Record) (Receipt, error) {
 	if r.Result < Success || r.Result > Started {
 		return Receipt{}, fault.New(fault.Internal, "audit.Append", "the record has no result")
+	}
+	if n := len(r.Items); n > MaxItems {
+		return Receipt{}, fault.New(fault.Internal, "audit.Append", fmt.Sprintf("the record has %d items, %d are allowed", n, MaxItems))
 	}
 	at := r.Time
 	if at.IsZero() {
@@ -336,7 +346,8 @@ type Status struct {
 	Sequence, Durable uint64
 	// SpareMissing says that the next segment cannot be made, as when the disk is full. It is tried again and again.
 	SpareMissing bool
-	// BytesLeft is the space that is prepared for ordinary records. At 0 they are refused while SpareMissing holds.
+	// BytesLeft is the space that is prepared for ordinary records. Those that need more are refused while SpareMissing
+	// holds; a record of a batch may need a lot more than others.
 	BytesLeft int64
 	// BytesQueued wait for the disk.
 	BytesQueued int

@@ -16,8 +16,16 @@ import (
 	"cryptoserve/engine/fault"
 )
 
+// smallSegment is the size of segments in tests whose lines are short.
+const smallSegment = 16 << 10
+
 // smallConfig gives segments of 16 KiB with a reserve of 4 KiB.
 func smallConfig(t *testing.T) Config {
+	return Config{Dir: t.TempDir(), Node: "node-1", SegmentBytes: smallSegment, minSegment: smallSegment}
+}
+
+// longConfig gives the smallest segments that take any line, with a reserve of a quarter.
+func longConfig(t *testing.T) Config {
 	return Config{Dir: t.TempDir(), Node: "node-1", SegmentBytes: minSegmentBytes}
 }
 
@@ -312,7 +320,7 @@ func TestSpareOfAnEarlierRun(t *testing.T) {
 			l = mustOpen(t, cfg)
 			awaitSpare(l)
 			l.mu.Lock()
-			if l.spare.size != minSegmentBytes {
+			if l.spare.size != smallSegment {
 				t.Errorf("the spare has %d bytes", l.spare.size)
 			}
 			l.mu.Unlock()

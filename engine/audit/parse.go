@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -21,7 +22,9 @@ const (
 // record it announces.
 type line struct {
 	header bool
-	node   []byte // aliases the parsed bytes
+	node   []byte // aliases the parsed bytes, as keyID does
+	keyID  []byte // as it stands between the quotes; nil when there is none
+	items  int
 	seq    uint64
 	synced uint64
 	prev   [HashBytes]byte
@@ -46,22 +49,23 @@ var bodyFields = []field{
 	{"action", false, readString},
 	{"resource", false, readString},
 	{"context", false, readString},
-	{"key_id", false, readString},
+	{"key_id", false, func(c *cursor, l *line) { l.keyID = c.value() }},
 	{"algorithm", false, readString},
 	{"format", false, func(c *cursor, _ *line) {
-		if c.number() == 0 {
+		if c.size() == 0 {
 			c.fail()
 		}
 	}},
-	{"in", true, func(c *cursor, _ *line) { c.number() }},
-	{"out", true, func(c *cursor, _ *line) { c.number() }},
+	{"in", true, func(c *cursor, _ *line) { c.size() }},
+	{"out", true, func(c *cursor, _ *line) { c.size() }},
+	{"items", false, (*cursor).items},
 	{"result", true, func(c *cursor, _ *line) { c.oneOf(`"success"`, `"denied"`, `"failed"`, `"started"`) }},
 	{"code", false, readString},
 	{"cause", false, readString},
 	{"latency_us", true, func(c *cursor, _ *line) { c.number() }},
 }
 
-func readString(c *cursor, _ *line) { c.text() }
+func readString(c *cursor, _ *line) { c.value() }
 
 // parseLine reads one line, newline included. It accepts exactly what the log writes: each record has one form, so a
 // line that parses but was not written by a log is not possible by a change of spelling. Anything after the newline
@@ -70,15 +74,19 @@ func parseLine(b []byte) (line, verdict) {
 	if len(b) > maxLine {
 		return line{}, lineBad
 	}
-	c := cursor{b: b}
-	var l line
+	// The table of fields makes both escape: they are allocated at once.
+	p := struct {
+		cursor cursor
+		line   line
+	}{cursor: cursor{b: b}}
+	c, l := &p.cursor, &p.line
 	c.literal(lineStart)
 	switch c.oneOf(`"seq":`, `"segment":`) {
 	case 0:
-		c.record(&l)
+		c.record(l)
 	case 1:
 		l.header = true
-		c.header(&l)
+		c.header(l)
 	}
 	end := c.i
 	c.literal(lineHash)
@@ -89,13 +97,13 @@ func parseLine(b []byte) (line, verdict) {
 	c.literal(lineEnd)
 	switch {
 	case c.bad:
-		return l, lineBad
+		return *l, lineBad
 	case c.short:
-		return l, lineShort
+		return *l, lineShort
 	case c.i != len(b):
-		return l, lineBad
+		return *l, lineBad
 	default:
-		return l, lineWhole
+		return *l, lineWhole
 	}
 }
 
@@ -216,8 +224,11 @@ func (c *cursor) member(f *field) bool {
 	return true
 }
 
-// number reads an unsigned decimal of up to 20 digits without leading zeros. A number at the very end may go on.
-func (c *cursor) number() uint64 {
+// number reads an unsigned decimal of 64 bits without leading zeros. A number at the very end may go on.
+func (c *cursor) number() uint64 { return c.numberUpTo(math.MaxUint64) }
+
+// numberUpTo reads a number of at most limit, which is at least 1e18.
+func (c *cursor) numberUpTo(limit uint64) uint64 {
 	if _, ok := c.peek(); !ok {
 		return 0
 	}
@@ -225,7 +236,8 @@ func (c *cursor) number() uint64 {
 	start := c.i
 	for c.i < len(c.b) && c.b[c.i] >= '0' && c.b[c.i] <= '9' {
 		d := uint64(c.b[c.i] - '0')
-		if n > (1<<64-1-d)/10 || (c.i > start && c.b[start] == '0') {
+		// Below 1e17 no digit takes n past a limit: most numbers cost no division.
+		if n >= 1e17 && n > (limit-d)/10 || c.i > start && c.b[start] == '0' {
 			c.fail()
 			return 0
 		}
@@ -310,28 +322,39 @@ func (c *cursor) timestamp() {
 	c.literal(`Z"`)
 }
 
-// text reads a JSON string in the one form that appendString gives it.
-func (c *cursor) text() {
+// value reads the text of a member, which is not empty.
+func (c *cursor) value() []byte {
+	text := c.text(maxString)
+	if len(text) == 0 {
+		c.fail()
+	}
+	return text
+}
+
+// text reads a JSON string of at most limit bytes in the one form that appendString gives it, and returns what stands
+// between its quotes.
+func (c *cursor) text(limit int) []byte {
 	c.literal(`"`)
 	start := c.i
 	for {
 		ch, ok := c.peek()
 		if !ok {
-			return
+			return nil
+		}
+		if c.i-start > limit {
+			c.fail()
+			return nil
 		}
 		switch {
 		case ch == '"':
-			if c.i == start || c.i-start > maxString {
-				c.fail()
-			}
 			c.i++
-			return
+			return c.b[start : c.i-1]
 		case ch == '\\':
 			c.escape()
 		case ch < utf8.RuneSelf:
 			if mustEscape(rune(ch)) {
 				c.fail()
-				return
+				return nil
 			}
 			c.i++
 		default:
@@ -342,11 +365,11 @@ func (c *cursor) text() {
 				} else {
 					c.short = true
 				}
-				return
+				return nil
 			}
 			if mustEscape(r) {
 				c.fail()
-				return
+				return nil
 			}
 			c.i += n
 		}

@@ -9,7 +9,8 @@ import (
 // Record says what one operation did, for whom, and how it ended. It never holds a payload, a key, a token or a PIN.
 // Sequence number, node, chain values and line format are the log's business.
 //
-// Strings may be hostile: the log escapes them and cuts each at 256 bytes of the line. Negative numbers are written as 0.
+// Strings may be hostile: the log escapes them and cuts each at 256 bytes of the line, those of an item at 64 and its key
+// id at 128. Negative numbers are written as 0.
 type Record struct {
 	Time      time.Time     // when the operation ended; zero means now
 	RequestID string        //
@@ -23,13 +24,23 @@ type Record struct {
 	KeyID     string        //
 	Algorithm string        //
 	Format    int           // ciphertext format, 0 when none
-	In, Out   int           // sizes in bytes
+	In, Out   int           // sizes in bytes; of a batch the sums
+	Items     []Item        // of a batch: what became of each, in the order of the request; at most MaxItems
 	Result    Result        //
 	Code      string        // fault code when the result is not Success
 	Cause     string        // a fixed word for the auditor, never shown to the caller, such as "tag" or "commitment"
 	Latency   time.Duration // written in microseconds
-	// Administrative records may use the reserve that is left when the disk is full.
+	// Administrative records may use the reserve that is left when the disk is full. One with items takes as much of it as
+	// its line is long.
 	Administrative bool
+}
+
+// Item is one operation of a batch, which has one record.
+type Item struct {
+	KeyID   string // empty when it is the record's
+	In, Out int    // sizes in bytes
+	Code    string // fault code, empty when the operation succeeded
+	Cause   string // as in Record
 }
 
 // Result is how an operation ended. The zero value is unknown and is refused by Append.

@@ -39,9 +39,10 @@ type scan struct {
 
 	holder   string // the node that the header names
 	records  uint64
-	end      int64 // where the next line goes
-	torn     int64 // bytes after end that a write left unfinished
-	damaged  bool  // the bytes before the current line were not a line
+	items    uint64 // of all records
+	end      int64  // where the next line goes
+	torn     int64  // bytes after end that a write left unfinished
+	damaged  bool   // the bytes before the current line were not a line
 	findings int
 
 	window []byte // bytes of the file from base on
@@ -51,11 +52,11 @@ type scan struct {
 // run walks the segment. Its error is one of reading; what is wrong with the lines goes to report.
 func (s *scan) run() error {
 	for off := int64(0); off < s.size; {
-		b, err := s.bytes(off)
+		b, n, err := s.line(off)
 		if err != nil {
 			return err
 		}
-		if n := lineLength(b); n > 0 {
+		if n > 0 {
 			if l, v := parseLine(b[:n]); v == lineWhole {
 				s.link(off, &l)
 				off += int64(n)
@@ -63,7 +64,6 @@ func (s *scan) run() error {
 				continue
 			}
 		}
-		before := slices.Clone(b[:min(len(b), maxLine)])
 		end, torn, err := s.judge(off)
 		if err != nil {
 			return err
@@ -76,7 +76,7 @@ func (s *scan) run() error {
 			s.end, s.torn = off, end-off
 			return nil
 		}
-		if changed, err := s.changed(off, before); err != nil {
+		if changed, err := s.changed(off, b[:min(len(b), maxLine)]); err != nil {
 			return err
 		} else if changed {
 			continue
@@ -138,6 +138,7 @@ func (s *scan) link(off int64, l *line) {
 	if !l.header {
 		s.at.next++
 		s.records++
+		s.items += uint64(l.items) // #nosec G115 -- counted up from 0
 	}
 }
 
@@ -252,8 +253,9 @@ func (s *scan) changed(off int64, before []byte) (bool, error) {
 	if !s.live {
 		return false, nil
 	}
+	before = slices.Clone(before) // it is part of the window
 	s.window = s.window[:0]
-	b, err := s.bytes(off)
+	b, err := s.bytes(off, len(before))
 	if err != nil {
 		return false, err
 	}
@@ -264,7 +266,7 @@ func (s *scan) changed(off int64, before []byte) (bool, error) {
 func (s *scan) skip(off int64) (int64, error) {
 	hole := false
 	for start := off; off < s.size; {
-		b, err := s.bytes(off)
+		b, err := s.bytes(off, 1)
 		if err != nil {
 			return 0, err
 		}
@@ -301,15 +303,35 @@ func (s *scan) lastByte(off int64) (int64, error) {
 	return end, nil
 }
 
-// bytes returns what stands at off: at least maxLine bytes, or all up to the end of the file. They are valid until the
-// next call.
-func (s *scan) bytes(off int64) ([]byte, error) {
-	end := s.base + int64(len(s.window))
-	if off < s.base || off >= end || end < s.size && end-off < maxLine {
-		if s.window == nil {
-			s.window = make([]byte, 0, min(windowBytes, s.size))
+// line returns what stands at off, and the length of the line that it begins with: 0 when none ends within maxLine bytes
+// and before a zero. The bytes are valid until the next call.
+func (s *scan) line(off int64) ([]byte, int, error) {
+	b, err := s.bytes(off, shortLine)
+	if err != nil {
+		return nil, 0, err
+	}
+	n, open := lineLength(b)
+	if open && len(b) < maxLine {
+		// Only a line with items is so long. Most have none: a window that always held a longest line ahead would read a
+		// good part of the segment twice.
+		if b, err = s.bytes(off, maxLine); err != nil {
+			return nil, 0, err
 		}
-		s.base, s.window = off, s.window[:min(windowBytes, s.size-off)]
+		n, _ = lineLength(b)
+	}
+	return b, n, nil
+}
+
+// bytes returns what stands at off: at least n bytes, or all up to the end of the file. They are valid until the next
+// call.
+func (s *scan) bytes(off int64, n int) ([]byte, error) {
+	end := s.base + int64(len(s.window))
+	if off < s.base || off >= end || end < s.size && end-off < int64(n) {
+		want := min(int64(max(windowBytes, n, cap(s.window))), s.size-off)
+		if int64(cap(s.window)) < want {
+			s.window = make([]byte, 0, want)
+		}
+		s.base, s.window = off, s.window[:want]
 		if err := readFull(s.file, s.window, off); err != nil {
 			return nil, err
 		}
@@ -318,14 +340,16 @@ func (s *scan) bytes(off int64) ([]byte, error) {
 }
 
 // lineLength returns the length of the line at the start of b with its newline, or 0 when none ends within maxLine bytes
-// and before a zero.
-func lineLength(b []byte) int {
+// and before a zero. Open says that b ends before that is known.
+func lineLength(b []byte) (n int, open bool) {
 	b = b[:min(len(b), maxLine)]
-	n := bytes.IndexByte(b, '\n') + 1
-	if bytes.IndexByte(b[:n], 0) >= 0 {
-		return 0
+	if n = bytes.IndexByte(b, '\n') + 1; n > 0 {
+		b = b[:n]
 	}
-	return n
+	if bytes.IndexByte(b, 0) >= 0 {
+		return 0, false
+	}
+	return n, n == 0
 }
 
 func readFull(r io.ReaderAt, b []byte, off int64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,20 +19,33 @@ type built struct {
 
 // build makes a first segment with groups of records: groupSizes[i] records share sync i.
 func build(groupSizes ...int) built {
+	groups := make([][]*Record, len(groupSizes))
+	for i, n := range groupSizes {
+		groups[i] = slices.Repeat([]*Record{sample()}, n)
+	}
+	return buildGroups(groups...)
+}
+
+// buildOf makes a first segment with records of which each had a sync of its own.
+func buildOf(records ...*Record) built {
+	return buildGroups(slices.Collect(slices.Chunk(records, 1))...)
+}
+
+func buildGroups(groups ...[]*Record) built {
 	head := hexOf([HashBytes]byte{})
 	b, _ := appendHash(appendHeaderStart(nil, "node-1", 1, &head), 0, &head)
 	starts := []int{0}
 	seq := uint64(0)
-	for _, n := range groupSizes {
+	for _, g := range groups {
 		synced := seq
-		for range n {
+		for _, r := range g {
 			seq++
 			starts = append(starts, len(b))
-			b = encodedAt(b, sample(), seq, synced, &head)
+			b = encodedAt(b, r, seq, synced, &head)
 		}
 	}
 	end := len(b)
-	return built{append(b, make([]byte, minSegmentBytes-end%minSegmentBytes)...), starts, end}
+	return built{append(b, make([]byte, smallSegment-end%smallSegment)...), starts, end}
 }
 
 func scanned(t testing.TB, b []byte) (*scan, []Finding) {
@@ -184,7 +198,7 @@ func TestOpenWithAnEmptyNewestSegment(t *testing.T) {
 		mustClose(t, l)
 		return cfg, last
 	}
-	empty := make([]byte, minSegmentBytes)
+	empty := make([]byte, smallSegment)
 	t.Run("continues", func(t *testing.T) {
 		for _, begun := range []int{0, 1, 50, 200} {
 			cfg, last := newLog(t)
@@ -236,8 +250,21 @@ func FuzzScan(f *testing.F) {
 	clear(torn[seg.end-40:])
 	holed := bytes.Clone(build(1, 12).bytes)
 	clear(holed[1024:1536])
-	seeds := [][]byte{seg.bytes[:seg.end], seg.bytes[:seg.end+600], torn[:seg.end], holed[:6000], make([]byte, 600), []byte("\n\n\x00\n"), nil}
-	if len(seeds) != 7 {
+	long := buildGroups([]*Record{sample()}, []*Record{manyOf(300), {Result: Denied, Items: hostileItems}, sample()})
+	tornLong := bytes.Clone(long.bytes[:long.starts[3]+1000])
+	clear(tornLong[long.starts[2]+2000:])
+	holedLong := bytes.Clone(long.bytes[:long.end])
+	clear(holedLong[1536:2560])
+	seeds := [][]byte{
+		seg.bytes[:seg.end], seg.bytes[:seg.end+600], torn[:seg.end], holed[:6000], make([]byte, 600), []byte("\n\n\x00\n"), nil,
+		long.bytes[:long.end], tornLong, holedLong,
+	}
+	for _, b := range seeds[len(seeds)-3:] {
+		if _, found := scanned(f, b); len(found) > 0 {
+			f.Fatal(found)
+		}
+	}
+	if len(seeds) != 10 {
 		f.Fatalf("%d seeds", len(seeds))
 	}
 	for _, s := range seeds {

@@ -27,6 +27,7 @@ type Report struct {
 	Node     string // empty when no header could be read
 	Segments int
 	Records  uint64
+	Items    uint64 // of all records that stand for a batch
 	// First and Last are sequence numbers, 0 when there is no record. LastHash is the hash of the last line: whoever kept
 	// a receipt or a checkpoint compares it.
 	First, Last uint64
@@ -51,6 +52,9 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "audit log of node %s in %s\n", r.Node, r.Dir)
 	fmt.Fprintf(&b, "segments: %d\nrecords:  %d\n", r.Segments, r.Records)
+	if r.Items > 0 {
+		fmt.Fprintf(&b, "items:    %d, of batches\n", r.Items)
+	}
 	if r.Records > 0 {
 		fmt.Fprintf(&b, "first:    %d\nlast:     %d\nhash:     %s\n", r.First, r.Last, hex.EncodeToString(r.LastHash[:]))
 	}
@@ -113,6 +117,7 @@ func (r *Report) segment(ref segmentRef, at place, newest bool) (_ place, err er
 	r.Segments++
 	r.Node = s.node
 	r.Records += s.records
+	r.Items += s.items
 	if s.records > 0 {
 		if r.First == 0 {
 			r.First = ref.first

@@ -107,7 +107,8 @@ var tampers = []tamper{
 		check(t, os.Rename(refs[1].path, filepath.Join(dir, segmentName(refs[1].first+1))))
 	}, "its file name says", 1},
 	{"segment of another node", func(t *testing.T, _ string, refs []segmentRef) {
-		other := Config{Dir: t.TempDir(), Node: "node-2", SegmentBytes: minSegmentBytes}
+		other := smallConfig(t)
+		other.Node = "node-2"
 		l := mustOpen(t, other)
 		mustAppend(t, l, 100)
 		mustClose(t, l)
@@ -248,19 +249,23 @@ func TestVerifyOfWhatIsNoLog(t *testing.T) {
 func TestVerifyWhileTheLogIsWritten(t *testing.T) {
 	for _, d := range []Durability{Strict, Relaxed} {
 		cfg := smallConfig(t)
-		cfg.Durability, cfg.SegmentBytes = d, 256<<10
+		cfg.Durability, cfg.SegmentBytes, cfg.minSegment = d, 1<<20, 0
 		l := mustOpen(t, cfg)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
-		for range 8 {
+		for i := range 8 {
 			wg.Go(func() {
-				for {
+				for n := i; ; n++ {
 					select {
 					case <-stop:
 						return
 					default:
 					}
-					if _, err := l.Append(sample()); err != nil {
+					r := sample()
+					if n%32 == 0 {
+						r = manyOf(MaxItems)
+					}
+					if _, err := l.Append(r); err != nil {
 						t.Error(err)
 						return
 					}
