@@ -1,20 +1,13 @@
 package envelope
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
+	"cryptoserve/engine/aead"
 	"cryptoserve/engine/algs"
-	"cryptoserve/engine/lp"
+	"cryptoserve/engine/fault"
 )
 
 // Errors of Open. The caller of the API sees neither: they are for the audit record.
@@ -23,7 +16,7 @@ var (
 	ErrTag        = errors.New("envelope: authentication failed")
 )
 
-// KeyBytes is the length of a data key.
+// KeyBytes is the length of a data key of format 4, of the secret of a hybrid frame, and of most data keys of format 3.
 const KeyBytes = 32
 
 // Params names what a frame is made for.
@@ -32,166 +25,127 @@ type Params struct {
 	Context   string
 	KeyID     string
 	Algorithm algs.Name
+	// Encapsulated is the KEM ciphertext of a hybrid algorithm, MaxEncapsulated bytes at most; empty for every other.
+	Encapsulated []byte
 }
 
-// Seal appends the frame of plaintext to dst. dst must not overlap plaintext or associated. The DEK has KeyBytes bytes.
+// DEKBytes returns the length of the key that Seal takes for a format and an algorithm, 0 when they are not written together.
+func DEKBytes(format int, alg algs.Name) int {
+	switch format {
+	case 4:
+		if layouts4[alg] != nil {
+			return KeyBytes
+		}
+	case 3:
+		if s := written3(alg); s != nil {
+			return s.dek
+		}
+	}
+	return 0
+}
+
+// Seal appends the frame of plaintext to dst. dst must not overlap the other arguments. The DEK has DEKBytes bytes; for a
+// hybrid algorithm it is the encapsulated secret. A plaintext over the algorithm's limit is fault.TooLarge. Associated data
+// that format 3 cannot authenticate, and an algorithm that it does not have, are fault.Malformed. Anything else is a mistake
+// of the program.
 func Seal(dst []byte, p Params, dek, plaintext, associated []byte) ([]byte, error) {
-	if len(dek) != KeyBytes || p.Algorithm != algs.AES256GCM {
-		return nil, fmt.Errorf("envelope: no construction for %q with a key of %d bytes", p.Algorithm, len(dek))
-	}
-	if !validName(p.Context) || !validName(p.KeyID) {
-		return nil, errors.New("envelope: name with characters that no header holds")
-	}
 	switch p.Format {
 	case 4:
-		return seal4(dst, p, dek, plaintext, associated)
-	case 3:
-		return seal3(dst, p, dek, plaintext, associated)
-	default:
-		return nil, fmt.Errorf("envelope: format %d is not written", p.Format)
-	}
-}
-
-// Open checks the commitment, then decrypts, and appends the plaintext to dst. It returns ErrCommitment or ErrTag.
-func (f *Frame) Open(dst, dek, associated []byte) ([]byte, error) {
-	if len(dek) != KeyBytes || f.Algorithm != algs.AES256GCM {
-		return nil, ErrCommitment
-	}
-	if f.Format == 4 {
-		return f.open4(dst, dek, associated)
-	}
-	return f.open3(dst, dek, associated)
-}
-
-func seal4(dst []byte, p Params, dek, plaintext, associated []byte) ([]byte, error) {
-	var salt [SaltBytes]byte
-	rand.Read(salt[:])
-	okm, err := messageKeys(dek, p.Algorithm, &salt)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(okm)
-	start := len(dst)
-	dst = appendHeader(dst, p, func(b []byte) []byte {
-		b = append(b, `,"salt":"`...)
-		b = strictBase64.AppendEncode(b, salt[:])
-		b = append(b, `","kc":"`...)
-		b = strictBase64.AppendEncode(b, okm[KeyBytes:])
-		return append(b, `"}`...)
-	})
-	aead, err := randomNonceGCM(okm[:KeyBytes])
-	if err != nil {
-		return nil, err
-	}
-	return aead.Seal(dst, nil, plaintext, joined(dst[start:], associated)), nil //nolint:gosec // it draws the nonce itself
-}
-
-func (f *Frame) open4(dst, dek, associated []byte) ([]byte, error) {
-	okm, err := messageKeys(dek, f.Algorithm, &f.Salt)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(okm)
-	if subtle.ConstantTimeCompare(okm[KeyBytes:], f.Commitment[:]) != 1 {
-		return nil, ErrCommitment
-	}
-	aead, err := randomNonceGCM(okm[:KeyBytes])
-	if err != nil {
-		return nil, err
-	}
-	out, err := aead.Open(dst, nil, f.body, joined(f.prefix, associated))
-	if err != nil {
-		return nil, ErrTag
-	}
-	return out, nil
-}
-
-func seal3(dst []byte, p Params, dek, plaintext, associated []byte) ([]byte, error) {
-	aead, err := randomNonceGCM(dek)
-	if err != nil {
-		return nil, err
-	}
-	// The nonce belongs in the header, before the body, but is drawn by the AEAD: seal first, then put both in place.
-	room := make([]byte, 0, NonceBytes+len(plaintext)+TagBytes)
-	sealed := aead.Seal(room, nil, plaintext, associated) //nolint:gosec // it draws the nonce itself
-	dst = appendHeader(dst, p, func(b []byte) []byte {
-		b = append(b, `,"mode":"gcm","nonce":"`...)
-		b = strictBase64.AppendEncode(b, sealed[:NonceBytes])
-		b = append(b, `","kc":"`...)
-		kc := commitment3(dek)
-		b = strictBase64.AppendEncode(b, kc[:])
-		if len(associated) > 0 {
-			return append(b, `","aad":true}`...)
+		l := layouts4[p.Algorithm]
+		if l == nil {
+			return nil, p.unwritten()
 		}
-		return append(b, `","aad":false}`...)
-	})
-	return append(dst, sealed[NonceBytes:]...), nil
+		if err := p.check(dek, KeyBytes); err != nil {
+			return nil, err
+		}
+		if l.hybrid != (len(p.Encapsulated) > 0) || len(p.Encapsulated) > MaxEncapsulated {
+			return nil, fmt.Errorf("envelope: %q with an encapsulated key of %d bytes", p.Algorithm, len(p.Encapsulated))
+		}
+		var salt [SaltBytes]byte
+		_, _ = rand.Read(salt[:]) // never returns an error: crypto/rand documents that it ends the program instead
+		return seal4(dst, &p, l, dek, &salt, plaintext, associated, aead.Seal)
+	case 3:
+		s := written3(p.Algorithm)
+		if s == nil {
+			if layouts4[p.Algorithm] == nil {
+				return nil, p.unwritten()
+			}
+			return nil, &fault.Error{
+				Kind: fault.Malformed, Op: "envelope.seal", Detail: "the algorithm is not written in format 3",
+				Fields: []fault.Field{{Name: "algorithm", Detail: "needs format 4"}},
+			}
+		}
+		if err := p.check(dek, s.dek); err != nil {
+			return nil, err
+		}
+		return seal3(dst, &p, s, dek, plaintext, associated, aead.SealOriginal)
+	default:
+		return nil, p.unwritten()
+	}
 }
 
-func (f *Frame) open3(dst, dek, associated []byte) ([]byte, error) {
-	kc := commitment3(dek)
-	if subtle.ConstantTimeCompare(kc[:], f.Commitment[:]) != 1 {
-		return nil, ErrCommitment
-	}
-	if f.HasAAD != (len(associated) > 0) {
-		return nil, ErrTag
-	}
-	aead, err := randomNonceGCM(dek)
-	if err != nil {
-		return nil, err
-	}
-	sealed := make([]byte, 0, NonceBytes+len(f.body))
-	sealed = append(append(sealed, f.nonce[:]...), f.body...)
-	out, err := aead.Open(dst, nil, sealed, associated)
-	if err != nil {
-		return nil, ErrTag
-	}
-	return out, nil
+func (p *Params) unwritten() error {
+	return fmt.Errorf("envelope: %q is not written in format %d", p.Algorithm, p.Format)
 }
 
-// messageKeys returns encryption key (32) || commitment (32) of one format 4 message.
-func messageKeys(dek []byte, alg algs.Name, salt *[SaltBytes]byte) ([]byte, error) {
-	var buf [96]byte
-	info := lp.Append(buf[:0], "cryptoserve/4")
-	info = lp.Append(info, string(alg))
-	info = lp.Append(info, salt[:])
-	return hkdf.Expand(sha256.New, dek, string(info), KeyBytes+CommitmentBytes)
-}
-
-// commitment3 is the key commitment of format 3: specification section 3.2.
-func commitment3(dek []byte) [sha256.Size]byte {
-	h := hmac.New(sha256.New, dek)
-	h.Write([]byte("key-commitment-v1"))
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// randomNonceGCM returns AES-GCM that draws its own nonce and puts it before the ciphertext: the form that stays approved
-// in FIPS 140-3 (SP 800-38D section 8.2.2).
-func randomNonceGCM(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
+// check refuses names and keys that no reader takes.
+func (p *Params) check(dek []byte, want int) error {
+	if len(dek) != want {
+		return fmt.Errorf("envelope: %q in format %d with a key of %d bytes", p.Algorithm, p.Format, len(dek))
 	}
-	return cipher.NewGCMWithRandomNonce(block)
+	if !validName(p.Context) || !validName(p.KeyID) {
+		return errors.New("envelope: name with characters that no header holds")
+	}
+	return nil
 }
 
-// appendHeader appends header length || header; rest writes what comes after the fields that both formats share.
-func appendHeader(dst []byte, p Params, rest func([]byte) []byte) []byte {
-	start := len(dst)
-	dst = append(dst, 0, 0)
-	dst = append(dst, `{"v":`...)
-	dst = strconv.AppendInt(dst, int64(p.Format), 10)
-	dst = append(dst, `,"ctx":"`...)
-	dst = append(dst, p.Context...)
-	dst = append(dst, `","kid":"`...)
-	dst = append(dst, p.KeyID...)
-	dst = append(dst, `","alg":"`...)
-	dst = append(dst, p.Algorithm...)
-	dst = append(dst, '"')
-	dst = rest(dst)
-	// Names are bounded, so a header is far below MaxHeader.
-	binary.BigEndian.PutUint16(dst[start:], uint16(len(dst)-start-2)) //nolint:gosec // see above
-	return dst
+// Open opens a frame of ours, format 3 or 4: it checks the commitment, then decrypts, and appends the plaintext to dst. It
+// returns ErrCommitment or ErrTag. The DEK has the length that Seal took for it; a frame that was never ours, a stream, or a
+// key that does not fit costs the work of a wrong key and is ErrCommitment.
+func (f *Frame) Open(dst, dek, associated []byte) ([]byte, error) {
+	switch f.Format {
+	case 4:
+		if f.layout != nil && !f.Stream && len(dek) == KeyBytes {
+			return f.open4(dst, dek, associated)
+		}
+	case 3:
+		if s := f.scheme; s != nil && s.ours && len(dek) == s.dek {
+			return f.open3(dst, s, dek, associated)
+		}
+	}
+	f.Pretend(associated)
+	return nil, ErrCommitment
+}
+
+// decoy is the key that Pretend works with. It is drawn anew in each process, so that nobody can make a frame that it opens.
+var decoy = func() (key [64]byte) {
+	_, _ = rand.Read(key[:])
+	return key
+}()
+
+// Pretend does the work of an attempt to open the frame with a wrong key. Its caller has no key to try and does not want that
+// to be seen in the time it takes.
+func (f *Frame) Pretend(associated []byte) {
+	switch {
+	case f.Format == 4:
+		l := f.layout
+		if l == nil {
+			l = unknown4
+		}
+		if okm, err := messageKeys(decoy[:KeyBytes], f.Algorithm, f.Encapsulated, &f.Salt, l.keys); err == nil {
+			f.committed(okm)
+		}
+	case f.Format == 3:
+		f.committed(commitment3(decoy[:f.LegacyKeyBytes()]))
+	case f.OriginalHybrid:
+		_, _ = f.openHybrid1(nil, decoy[:KeyBytes], associated)
+	default:
+		s := f.scheme
+		if s == nil {
+			s = &schemes[0]
+		}
+		_, _ = f.openBody(nil, s, decoy[:s.dek], associated)
+	}
 }
 
 // joined returns a || b, without copying when there is no b.
