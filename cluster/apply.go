@@ -44,6 +44,16 @@ func apply(txn *memdb.Txn, c command.Command) command.Outcome {
 		return rotateRefresh(txn, c)
 	case command.LeaseUsage:
 		return leaseUsage(txn, c)
+	case command.CreateKey:
+		return createKey(txn, c)
+	case command.RotateKey:
+		return rotateKey(txn, c)
+	case command.SetKeyDisabled:
+		return setKeyDisabled(txn, c)
+	case command.CreateImport:
+		return createImport(txn, c)
+	case command.ImportLegacy:
+		return importLegacy(txn, c)
 	default:
 		// Decode makes no other, and a test applies one of each type.
 		panic(fmt.Sprintf("cluster: no rule applies %T", c))
@@ -54,7 +64,8 @@ func apply(txn *memdb.Txn, c command.Command) command.Outcome {
 // that what was decided before it must be decided again. New credentials and counters take nothing away from anyone.
 func changesRights(t command.Type) bool {
 	switch t {
-	case command.TypeLeaseUsage, command.TypeCreateRefresh, command.TypeRotateRefresh, command.TypeCreateSession:
+	case command.TypeLeaseUsage, command.TypeCreateRefresh, command.TypeRotateRefresh, command.TypeCreateSession,
+		command.TypeCreateImport:
 		return false
 	default:
 		return true
@@ -136,7 +147,9 @@ func checkNewVersion(txn *memdb.Txn, ctx *directory.Context, v *keys.Version, nu
 		return refused(fault.Malformed, "the key version is not active and unused")
 	case v.Algorithm != ctx.Algorithm:
 		return refused(fault.Malformed, "the key version has another algorithm than its context")
-	case (len(v.Salt) == 0) != (ctx.Derivation == directory.Deterministic):
+	case v.Object != "" || v.Imported:
+		return refused(fault.Malformed, "the key version is not one of a context's own key")
+	case v.Derived() && (len(v.Salt) == 0) != (ctx.Derivation == directory.Deterministic):
 		return refused(fault.Malformed, "the salt of the key version does not fit the derivation of its context")
 	case first[keys.Version](txn, tableVersions, indexID, v.ID) != nil:
 		return refused(fault.Conflict, "a key version with this id exists already")
@@ -153,19 +166,24 @@ func rotateContext(txn *memdb.Txn, c command.RotateContext) command.Outcome {
 	if out := checkNewVersion(txn, ctx, &v, ctx.Versions+1); out.Refused != 0 {
 		return out
 	}
-	// A version that may not be deactivated any more (compromised, destroyed) keeps its state: it protects nothing, and
-	// the rotation that replaces it must not be refused.
-	if before := first[keys.Version](txn, tableVersions, indexID, ctx.ActiveKey); before != nil &&
-		before.State.MayBecome(keys.Deactivated) {
-		old := *before
-		old.State, old.DeactivatedAt = keys.Deactivated, v.CreatedAt
-		put(txn, tableVersions, &old)
-	}
+	deactivate(txn, ctx.ActiveKey, v.CreatedAt)
 	next := *ctx
 	next.ActiveKey, next.Versions = v.ID, v.Number
 	put(txn, tableContexts, &next)
 	put(txn, tableVersions, &v)
 	return done
+}
+
+// deactivate ends the protection by a version that another one replaces. A version that may not be deactivated any more
+// (compromised, destroyed) keeps its state: it protects nothing, and the rotation that replaces it must not be refused.
+func deactivate(txn *memdb.Txn, keyID string, at int64) {
+	before := first[keys.Version](txn, tableVersions, indexID, keyID)
+	if before == nil || !before.State.MayBecome(keys.Deactivated) {
+		return
+	}
+	old := *before
+	old.State, old.DeactivatedAt = keys.Deactivated, at
+	put(txn, tableVersions, &old)
 }
 
 func createApplication(txn *memdb.Txn, c command.CreateApplication) command.Outcome {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/go-memdb"
@@ -150,7 +151,9 @@ func TestFirstCommandMustBeTheCluster(t *testing.T) {
 // TestApplyKnowsEveryType: apply has a rule for every type that can be decoded.
 func TestApplyKnowsEveryType(t *testing.T) {
 	seen := map[command.Type]bool{}
-	for _, c := range append(seed(), rotation(2, 9), command.RotateRefresh{}, command.LeaseUsage{}) {
+	for _, c := range slices.Concat(seed(), seedKeys(), []command.Command{
+		rotation(2, 9), command.RotateRefresh{}, command.LeaseUsage{}, command.RotateKey{}, command.SetKeyDisabled{},
+	}) {
 		seen[c.Type()] = true
 		applyAll(t, seeded(t), c)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -28,7 +29,7 @@ func drawCommand(t *rapid.T) command.Command {
 	app := pick("application", "app-1", "app-2")
 	hash := byte(number("hash", 8))
 	from := number("from", 50)
-	switch rapid.IntRange(1, 10).Draw(t, "type") {
+	switch rapid.IntRange(1, 15).Draw(t, "type") {
 	case 1:
 		return newCluster()
 	case 2:
@@ -50,6 +51,20 @@ func drawCommand(t *rapid.T) command.Command {
 			Family: pick("family", "ref-1", "ref-2"), Presented: [32]byte(fill(32, hash)),
 			Next: [32]byte(fill(32, byte(number("next", 8)))), At: from, ExpiresAt: from + number("life", 20),
 		}
+	case 10:
+		return imported(newKey(tenant, context, pick("object", "seal", "other"), key))
+	case 11:
+		return command.RotateKey{Version: newObjectVersion(tenant, context, pick("object", "seal", "other"), uint32(number("number", 4)), key)}
+	case 12:
+		return command.SetKeyDisabled{Tenant: tenant, Name: pick("object", "seal", "other"), Disabled: rapid.Bool().Draw(t, "disabled")}
+	case 13:
+		return newImport(tenant, pick("import", importOne, importTwo), from, from+number("life", 5000))
+	case 14:
+		c := newLegacy(tenant, context, pick("legacy", legacyOne, key), uint32(number("master", 2)))
+		if rapid.Bool().Draw(t, "with master") {
+			c.Masters = []keys.LegacyMaster{newMaster(tenant, c.Keys[0].Master)}
+		}
+		return c
 	default:
 		return command.LeaseUsage{Key: key, Count: uint64(number("count", int64(keys.GCMRandomNonceLimit)))}
 	}
@@ -138,6 +153,7 @@ func checkRules(t *rapid.T, v *View) {
 		for _, c := range tenant.Contexts() {
 			active := 0
 			versions := all[keys.Version](v.txn, tableVersions, indexContext, id, c.Name)
+			versions = slices.DeleteFunc(versions, func(k *keys.Version) bool { return k.Object != "" })
 			for _, k := range versions {
 				if err := k.Validate(); err != nil {
 					t.Fatal(err)
@@ -151,6 +167,24 @@ func checkRules(t *rapid.T, v *View) {
 			}
 			if active != 1 || len(versions) != int(c.Versions) {
 				t.Fatalf("context %s: %d active of %d versions, counter %d", c.Name, active, len(versions), c.Versions)
+			}
+		}
+		for _, o := range tenant.Objects() {
+			if err := o.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			active := 0
+			versions := tenant.ObjectVersions(o.Name)
+			for _, k := range versions {
+				if err := k.Validate(); err != nil {
+					t.Fatal(err)
+				}
+				if k.State == keys.Active {
+					active++
+				}
+			}
+			if active != 1 || len(versions) != int(o.Versions) || tenant.Version(o.ActiveKey).State != keys.Active {
+				t.Fatalf("key %s: %d active of %d versions, counter %d", o.Name, active, len(versions), o.Versions)
 			}
 		}
 	}

@@ -21,6 +21,10 @@ const (
 	tableUsers        = "users"
 	tableSessions     = "sessions"
 	tableRefresh      = "refresh"
+	tableObjects      = "objects"
+	tableImports      = "imports"
+	tableMasters      = "masters"
+	tableLegacy       = "legacy"
 )
 
 // The indexes. Each table has indexID; memdb demands that name for the primary one.
@@ -29,6 +33,7 @@ const (
 	indexName    = "name"
 	indexTenant  = "tenant"
 	indexContext = "context"
+	indexObject  = "object"
 	indexOwner   = "owner" // of a session its user, of a family of refresh tokens its application
 )
 
@@ -49,6 +54,7 @@ var tables = []table{
 	newTable(3, tableContexts, func(r *directory.Context) []string { return []string{r.Tenant, r.Name} }, nil),
 	newTable(4, tableVersions, func(r *keys.Version) []string { return []string{r.ID} }, keysOf[keys.Version]{
 		indexContext: {of: func(r *keys.Version) []string { return []string{r.Tenant, r.Context} }},
+		indexObject:  {of: func(r *keys.Version) []string { return []string{r.Tenant, r.Object} }},
 	}),
 	newTable(5, tableApplications, func(r *directory.Application) []string { return []string{r.ID} },
 		keysOf[directory.Application]{
@@ -65,7 +71,17 @@ var tables = []table{
 		keysOf[directory.RefreshFamily]{
 			indexOwner: {of: func(r *directory.RefreshFamily) []string { return []string{r.Application} }},
 		}),
+	newTable(9, tableObjects, func(r *keys.Object) []string { return []string{r.Tenant, r.Name} }, nil),
+	newTable(10, tableImports, func(r *keys.Import) []string { return []string{r.Tenant, r.ID} }, nil),
+	newTable(11, tableMasters, func(r *keys.LegacyMaster) []string { return []string{masterKey(r.Number)} },
+		keysOf[keys.LegacyMaster]{
+			indexTenant: {of: func(r *keys.LegacyMaster) []string { return []string{r.Tenant} }},
+		}),
+	newTable(12, tableLegacy, func(r *keys.LegacyKey) []string { return []string{r.Tenant, r.KeyID} }, nil),
 }
+
+// masterKey is the number of a legacy master as a part of a key: ten digits, so that the order of keys is that of numbers.
+func masterKey(number uint32) string { return fmt.Sprintf("%010d", number) }
 
 // keysOf names the further indexes of a table and the parts of their keys.
 type keysOf[R any] map[string]struct {

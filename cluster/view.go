@@ -44,6 +44,11 @@ func (v *View) Session(hash [32]byte) *directory.Session {
 	return first[directory.Session](v.txn, tableSessions, indexID, string(hash[:]))
 }
 
+// LegacyMasters returns how many master keys of imported deployments there are, of all tenants. They are numbered from 1.
+func (v *View) LegacyMasters() int {
+	return len(all[keys.LegacyMaster](v.txn, tableMasters, indexID))
+}
+
 // Tenants returns every tenant in order of id.
 func (v *View) Tenants() []*directory.Tenant {
 	return all[directory.Tenant](v.txn, tableTenants, indexID)
@@ -114,4 +119,43 @@ func (t *TenantView) Users() []*directory.User {
 // Applications returns the tenant's applications in order of id.
 func (t *TenantView) Applications() []*directory.Application {
 	return all[directory.Application](t.view.txn, tableApplications, indexTenant, t.id)
+}
+
+// Object returns a key object by its name.
+func (t *TenantView) Object(name string) *keys.Object {
+	return first[keys.Object](t.view.txn, tableObjects, indexID, t.id, name)
+}
+
+// Objects returns the tenant's key objects in order of name.
+func (t *TenantView) Objects() []*keys.Object {
+	return all[keys.Object](t.view.txn, tableObjects, indexID+"_prefix", t.id)
+}
+
+// ObjectVersions returns the versions of a key object, in no order.
+func (t *TenantView) ObjectVersions(name string) []*keys.Version {
+	return all[keys.Version](t.view.txn, tableVersions, indexObject, t.id, name)
+}
+
+// Import returns a pair that waits for a wrapped key.
+func (t *TenantView) Import(id string) *keys.Import {
+	return first[keys.Import](t.view.txn, tableImports, indexID, t.id, id)
+}
+
+// LegacyKey returns a key version of an imported deployment.
+func (t *TenantView) LegacyKey(keyID string) *keys.LegacyKey {
+	return first[keys.LegacyKey](t.view.txn, tableLegacy, indexID, t.id, keyID)
+}
+
+// LegacyMasters returns the master keys of the tenant's imported deployments.
+func (t *TenantView) LegacyMasters() []*keys.LegacyMaster {
+	return all[keys.LegacyMaster](t.view.txn, tableMasters, indexTenant, t.id)
+}
+
+// LegacyMaster returns a master key of an imported deployment by its number. One of another tenant is not found.
+func (t *TenantView) LegacyMaster(number uint32) *keys.LegacyMaster {
+	m := first[keys.LegacyMaster](t.view.txn, tableMasters, indexID, masterKey(number))
+	if m == nil || m.Tenant != t.id {
+		return nil
+	}
+	return m
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Version is the version of the envelope and of every command body in it. A body gets a new field by a new command type
-// or a new version, never in place: an older program must be able to tell that it does not understand.
+// Version is the version of the envelope and of every command body in it. Once a version of the program is released, a
+// body gets a new field by a new command type or a new version, never in place: an older program must be able to tell that
+// it does not understand. Until then a record may gain optional fields, whose absence leaves the bytes as they were.
 const Version = 1
 
 var (
@@ -41,6 +42,11 @@ var decoders = [typeEnd]func([]byte) (Command, error){
 	TypeCreateRefresh:     decode[CreateRefresh],
 	TypeRotateRefresh:     decode[RotateRefresh],
 	TypeLeaseUsage:        decode[LeaseUsage],
+	TypeCreateKey:         decode[CreateKey],
+	TypeRotateKey:         decode[RotateKey],
+	TypeSetKeyDisabled:    decode[SetKeyDisabled],
+	TypeCreateImport:      decode[CreateImport],
+	TypeImportLegacy:      decode[ImportLegacy],
 }
 
 func decode[C Command](body []byte) (Command, error) {

@@ -66,6 +66,42 @@ var examples = [typeEnd]Command{
 		ExpiresAt: 1762592000008,
 	},
 	TypeLeaseUsage: LeaseUsage{Key: "key_user-pii_0123456789abcdef", Count: 1 << 20},
+	TypeCreateKey: CreateKey{
+		Object: keys.Object{
+			Tenant: "ten_0123456789abcdef", Name: "invoices", Context: "user-pii", Purpose: keys.PurposeSign,
+			Algorithm: algs.Ed25519, Protection: keys.Host, Disabled: true, ActiveKey: "key_user-pii_00112233445566aa", Versions: 1,
+			CreatedAt: 1760000000009, Description: "signs invoices",
+		},
+		Version: keys.Version{
+			ID: "key_user-pii_00112233445566aa", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 1, State: keys.Active,
+			Algorithm: algs.Ed25519, CreatedAt: 1760000000009, Object: "invoices", Public: fill(32, 12), Sealed: fill(93, 13),
+			Imported: true,
+		},
+		Import: "import_0123456789abcdef",
+	},
+	TypeRotateKey: RotateKey{
+		Version: keys.Version{
+			ID: "key_user-pii_00112233445566bb", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 2, State: keys.Active,
+			Algorithm: algs.ECDSAP256, CreatedAt: 1760000000010, Object: "invoices", Public: fill(91, 14), Wrapped: fill(160, 15),
+		},
+		Import: "import_0123456789abcdef",
+	},
+	TypeSetKeyDisabled: SetKeyDisabled{Tenant: "ten_0123456789abcdef", Name: "invoices", Disabled: true},
+	TypeCreateImport: CreateImport{keys.Import{
+		ID: "import_0123456789abcdef", Tenant: "ten_0123456789abcdef", Protection: keys.Token, Public: fill(50, 16),
+		Sealed: fill(60, 17), Wrapped: fill(70, 18), Hash: algs.SHA256, CreatedAt: 1760000000011, ExpiresAt: 1760003600011,
+	}},
+	TypeImportLegacy: ImportLegacy{
+		Tenant: "ten_0123456789abcdef", Import: "import_0123456789abcdef",
+		Masters: []keys.LegacyMaster{{
+			Number: 1, Tenant: "ten_0123456789abcdef", KCV: fill(8, 19), Wrapped: fill(40, 20), CreatedAt: 1760000000012,
+		}},
+		Keys: []keys.LegacyKey{{
+			Tenant: "ten_0123456789abcdef", KeyID: "key_user-pii_a1b2c3d4", Context: "user-pii", Master: 1,
+			OriginalTenant: "11111111-1111-4111-8111-111111111111", Number: 1, State: keys.Deactivated, CreatedAt: 1760000000012,
+			Algorithm: algs.AES256GCMMLKEM768, Sealed: fill(90, 21),
+		}},
+	},
 }
 
 func fill(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n) }

@@ -27,7 +27,12 @@ const (
 	TypeCreateRefresh     Type = 8
 	TypeRotateRefresh     Type = 9
 	TypeLeaseUsage        Type = 10
-	typeEnd               Type = 11
+	TypeCreateKey         Type = 11
+	TypeRotateKey         Type = 12
+	TypeSetKeyDisabled    Type = 13
+	TypeCreateImport      Type = 14
+	TypeImportLegacy      Type = 15
+	typeEnd               Type = 16
 )
 
 // Command is one change of replicated state.
@@ -94,6 +99,42 @@ type LeaseUsage struct {
 	Count uint64 `cbor:"2,keyasint"`
 }
 
+// CreateKey adds a key object with its first version, which must be active, number 1 and the object's ActiveKey. Import,
+// if not empty, is the id of the pair that the key was imported with, which ends: a used or unknown one is refused.
+type CreateKey struct {
+	Object  keys.Object  `cbor:"1,keyasint"`
+	Version keys.Version `cbor:"2,keyasint"`
+	Import  string       `cbor:"3,keyasint,omitempty"`
+}
+
+// RotateKey makes Version the active version of its key object, as RotateContext does for a context.
+type RotateKey struct {
+	Version keys.Version `cbor:"1,keyasint"`
+	Import  string       `cbor:"2,keyasint,omitempty"`
+}
+
+// SetKeyDisabled disables a key object, or enables it again. All its versions stay as they are.
+type SetKeyDisabled struct {
+	Tenant   string `cbor:"1,keyasint"`
+	Name     string `cbor:"2,keyasint"`
+	Disabled bool   `cbor:"3,keyasint"`
+}
+
+// CreateImport adds a pair that a key can be imported with and drops its tenant's pairs that ended before its CreatedAt.
+type CreateImport struct {
+	Import keys.Import `cbor:"1,keyasint"`
+}
+
+// ImportLegacy adds key versions of an imported deployment. Masters has its master key, with a number that is not used yet,
+// or nothing when it is known already. Import, if not empty, ends as in CreateKey. One key version that exists already as
+// another refuses the whole command; one that exists as it is stays.
+type ImportLegacy struct {
+	Tenant  string              `cbor:"1,keyasint"`
+	Import  string              `cbor:"2,keyasint,omitempty"`
+	Masters []keys.LegacyMaster `cbor:"3,keyasint,omitempty"`
+	Keys    []keys.LegacyKey    `cbor:"4,keyasint"`
+}
+
 // Type returns the command's number.
 func (CreateCluster) Type() Type { return TypeCreateCluster }
 
@@ -123,6 +164,21 @@ func (RotateRefresh) Type() Type { return TypeRotateRefresh }
 
 // Type returns the command's number.
 func (LeaseUsage) Type() Type { return TypeLeaseUsage }
+
+// Type returns the command's number.
+func (CreateKey) Type() Type { return TypeCreateKey }
+
+// Type returns the command's number.
+func (RotateKey) Type() Type { return TypeRotateKey }
+
+// Type returns the command's number.
+func (SetKeyDisabled) Type() Type { return TypeSetKeyDisabled }
+
+// Type returns the command's number.
+func (CreateImport) Type() Type { return TypeCreateImport }
+
+// Type returns the command's number.
+func (ImportLegacy) Type() Type { return TypeImportLegacy }
 
 // Outcome is what applying a command gave: the same on every node. When Refused is not zero the state did not change,
 // except where the command says so.

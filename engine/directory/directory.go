@@ -86,10 +86,54 @@ type Context struct {
 	ActiveKey   string     `cbor:"8,keyasint"` // id of the version that protects
 	Versions    uint32     `cbor:"9,keyasint"` // number of the newest version
 	CreatedAt   int64      `cbor:"10,keyasint"`
+	// Enforcement, Allowed, MinimumBits and QuantumSafe are the algorithm policy: what a request may name instead of the
+	// context's own algorithm.
+	Enforcement Enforcement `cbor:"11,keyasint,omitempty"`
+	Allowed     []algs.Name `cbor:"12,keyasint,omitempty"`
+	MinimumBits uint16      `cbor:"13,keyasint,omitempty"`
+	QuantumSafe bool        `cbor:"14,keyasint,omitempty"`
 }
 
-// ContextNameMax is the longest context name.
-const ContextNameMax = 64
+// Enforcement tells what becomes of an algorithm that a context's policy does not list. The zero value refuses it.
+type Enforcement uint8
+
+// The enforcements: specification section 8.2 (T6). The numbers are persisted.
+const (
+	EnforceAll  Enforcement = 0 // refused
+	EnforceNone Enforcement = 1 // allowed
+	EnforceWarn Enforcement = 2 // allowed with a warning
+)
+
+func (e Enforcement) String() string {
+	switch e {
+	case EnforceNone:
+		return "none"
+	case EnforceWarn:
+		return "warn"
+	default:
+		return "enforce"
+	}
+}
+
+// ParseEnforcement returns the enforcement of this name; empty means enforce.
+func ParseEnforcement(name string) (Enforcement, bool) {
+	switch name {
+	case "", "enforce":
+		return EnforceAll, true
+	case "none":
+		return EnforceNone, true
+	case "warn":
+		return EnforceWarn, true
+	default:
+		return EnforceAll, false
+	}
+}
+
+// The longest name and description of a context, in bytes.
+const (
+	ContextNameMax = 64
+	DescriptionMax = 256
+)
 
 var contextName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 
@@ -104,6 +148,8 @@ func (c *Context) Validate() error {
 		return fmt.Errorf("context %q names no tenant", c.Name)
 	case !ValidContextName(c.Name):
 		return fmt.Errorf("context name %q is not a lower-case letter followed by letters, digits and hyphens, 64 at most", c.Name)
+	case len(c.Description) > DescriptionMax:
+		return fmt.Errorf("context %s has a description of more than %d bytes", c.Name, DescriptionMax)
 	case c.Format != 3 && c.Format != 4:
 		return fmt.Errorf("context %s has format %d, not 3 or 4", c.Name, c.Format)
 	case c.Derivation != Salted && c.Derivation != Deterministic:
@@ -111,8 +157,21 @@ func (c *Context) Validate() error {
 	case c.Status != Enabled && c.Status != Disabled:
 		return fmt.Errorf("context %s has an unknown status", c.Name)
 	}
-	if _, ok := algs.Lookup(c.Algorithm); !ok {
-		return fmt.Errorf("context %s has the unknown algorithm %q", c.Name, c.Algorithm)
+	row, ok := algs.Of(c.Algorithm, algs.ClassAEAD, algs.ClassHybrid)
+	switch {
+	case !ok || row.ReadOnly:
+		return fmt.Errorf("context %s has the algorithm %q, which no context can have", c.Name, c.Algorithm)
+	case row.Class == algs.ClassHybrid && (c.Format != 4 || c.Derivation != Salted):
+		return fmt.Errorf("context %s has %s, which needs format 4 and has keys that cannot be derived again", c.Name, c.Algorithm)
+	case c.Format == 3 && c.Algorithm == algs.AES256GCMSIV:
+		return fmt.Errorf("context %s has %s in format 3, where the name stands for something else", c.Name, c.Algorithm)
+	case c.Enforcement > EnforceWarn:
+		return fmt.Errorf("context %s has an unknown enforcement", c.Name)
+	}
+	for _, name := range c.Allowed {
+		if row, ok := algs.Of(name, algs.ClassAEAD); !ok || row.ReadOnly {
+			return fmt.Errorf("context %s allows the algorithm %q, which no request can name", c.Name, name)
+		}
 	}
 	return nil
 }

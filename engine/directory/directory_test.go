@@ -38,6 +38,15 @@ func TestContextValidate(t *testing.T) {
 		"unknown derivation": func(c *Context) { c.Derivation = DerivationUnknown },
 		"unknown status":     func(c *Context) { c.Status = StatusUnknown },
 		"unknown algorithm":  func(c *Context) { c.Algorithm = "rot13" },
+		"a signature":        func(c *Context) { c.Algorithm = algs.Ed25519 },
+		"read only":          func(c *Context) { c.Algorithm = algs.AES256XTS },
+		"hybrid in format 3": func(c *Context) { c.Algorithm, c.Format = algs.AES256GCMMLKEM768, 3 },
+		"hybrid, derived":    func(c *Context) { c.Algorithm, c.Derivation = algs.AES256GCMMLKEM768, Deterministic },
+		"GCM-SIV, format 3":  func(c *Context) { c.Algorithm, c.Format = algs.AES256GCMSIV, 3 },
+		"enforcement":        func(c *Context) { c.Enforcement = 3 },
+		"allows a hash":      func(c *Context) { c.Allowed = []algs.Name{algs.SHA256} },
+		"allows a hybrid":    func(c *Context) { c.Allowed = []algs.Name{algs.AES256GCMMLKEM768} },
+		"allows read only":   func(c *Context) { c.Allowed = []algs.Name{algs.AES256XTS} },
 	}
 	for name, breakIt := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -47,5 +56,19 @@ func TestContextValidate(t *testing.T) {
 				t.Fatal("accepted")
 			}
 		})
+	}
+}
+
+func TestEnforcementNames(t *testing.T) {
+	for _, e := range []Enforcement{EnforceAll, EnforceNone, EnforceWarn} {
+		if got, ok := ParseEnforcement(e.String()); !ok || got != e {
+			t.Errorf("%s is not read back", e)
+		}
+	}
+	if e, ok := ParseEnforcement(""); !ok || e != EnforceAll {
+		t.Error("no name does not mean enforce")
+	}
+	if _, ok := ParseEnforcement("off"); ok {
+		t.Error("an unknown name is accepted")
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"cryptoserve/engine/algs"
 )
 
+// DEKBits is the length of a data key that each message's key is derived from (format 4).
+const DEKBits = 256
+
 // SaltBytes is the length of the salt that a version's data key is derived with.
 const SaltBytes = 32
 
@@ -36,7 +39,26 @@ type Version struct {
 	// Leased counts the messages that nodes have drawn from this version's budget (format 3 only); it never passes
 	// GCMRandomNonceLimit.
 	Leased uint64 `cbor:"11,keyasint,omitempty"`
+	// Object is the name of the key that this is a version of; empty for a version of a context's own key.
+	Object string `cbor:"12,keyasint,omitempty"`
+	// Public is the public half of a pair, in the encoding of its algorithm (packages signature and kem). Sealed is the
+	// secret half, or the secret key, under the tenant's key-seal key; Wrapped is it as a blob that only a token opens.
+	// A version whose key is derived has none of them; any other has exactly one of Sealed and Wrapped.
+	Public  []byte `cbor:"13,keyasint,omitempty"`
+	Sealed  []byte `cbor:"14,keyasint,omitempty"`
+	Wrapped []byte `cbor:"15,keyasint,omitempty"`
+	// Imported tells that the key was made elsewhere.
+	Imported bool `cbor:"16,keyasint,omitempty"`
 }
+
+// The longest material of a version, in bytes, with room over the largest: a sealed SLH-DSA or RSA-4096 private key.
+const (
+	maxPublic = 4096
+	maxSecret = 8192
+)
+
+// Derived reports whether the version's key is derived from the master key, not stored.
+func (v *Version) Derived() bool { return len(v.Sealed) == 0 && len(v.Wrapped) == 0 }
 
 var idPattern = regexp.MustCompile(`^key_[a-z][a-z0-9-]{0,63}_[0-9a-f]{16}$`)
 
@@ -62,8 +84,52 @@ func (v *Version) Validate() error {
 		return fmt.Errorf("key version %s has leased more than its limit", v.ID)
 	}
 	row, ok := algs.Lookup(v.Algorithm)
-	if !ok || row.KeyBits != v.Bits {
+	if !ok || row.ReadOnly {
+		return fmt.Errorf("key version %s has algorithm %q, which no key is made for", v.ID, v.Algorithm)
+	}
+	if v.Object != "" {
+		return v.validateObject()
+	}
+	return v.validateContext(row)
+}
+
+// validateContext holds what is true of a version of a context's own key.
+func (v *Version) validateContext(row algs.Row) error {
+	// Format 3 takes the derived key itself, format 4 derives each message's from one of 256 bits.
+	if v.Bits != row.KeyBits && v.Bits != DEKBits {
 		return fmt.Errorf("key version %s has algorithm %q with %d bits", v.ID, v.Algorithm, v.Bits)
+	}
+	switch row.Class {
+	case algs.ClassAEAD:
+		if !v.Derived() || len(v.Public) != 0 {
+			return fmt.Errorf("key version %s has a derived key and stored material", v.ID)
+		}
+	case algs.ClassHybrid:
+		if len(v.Sealed) == 0 || len(v.Wrapped) != 0 || len(v.Public) == 0 || len(v.Salt) != 0 {
+			return fmt.Errorf("key version %s lacks its key pair", v.ID)
+		}
+	default:
+		return fmt.Errorf("key version %s has algorithm %q, which encrypts no data", v.ID, v.Algorithm)
+	}
+	return v.validateSizes()
+}
+
+// validateObject holds what is true of a version of a key object.
+func (v *Version) validateObject() error {
+	switch {
+	case !ValidName(v.Object):
+		return fmt.Errorf("key version %s belongs to a key of the impossible name %q", v.ID, v.Object)
+	case (len(v.Sealed) == 0) == (len(v.Wrapped) == 0):
+		return fmt.Errorf("key version %s has not exactly one of a sealed and a wrapped key", v.ID)
+	case len(v.Salt) != 0:
+		return fmt.Errorf("key version %s has a salt and a stored key", v.ID)
+	}
+	return v.validateSizes()
+}
+
+func (v *Version) validateSizes() error {
+	if len(v.Public) > maxPublic || len(v.Sealed) > maxSecret || len(v.Wrapped) > maxSecret {
+		return fmt.Errorf("key version %s has more material than any key", v.ID)
 	}
 	return nil
 }

@@ -4,23 +4,32 @@ import (
 	"slices"
 	"testing"
 
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
 )
 
 var actions = []Action{
-	Encrypt, Decrypt, ListContexts, RotateContext, RefreshToken, CreateCluster, CreateTenant, CreateContext, CreateApplication,
-	CreateUser, IssueToken, Request, "unknown",
+	Encrypt, Decrypt, EncryptStream, DecryptStream, EncryptBatch, DecryptBatch, Rewrap, RewrapBatch, DataKey, DataKeyWrapped,
+	Sign, Verify, MAC, VerifyMAC, Encapsulate, Decapsulate, Agree, KeyEncrypt, KeyDecrypt, Hash, DeriveKey, Random,
+	HashPassword, VerifyPassword, ListAlgorithms, ReadFIPS, ListContexts, CreateContext, RotateContext, ListKeys, ReadKey,
+	CreateKey, RotateKey, DisableKey, EnableKey, CreateImport, ImportKey, ImportLegacy, RefreshToken, CreateCluster, CreateTenant,
+	CreateApplication, CreateUser, IssueToken, Request, "unknown",
 }
 
 // TestRoles writes the table role x action out in full.
 func TestRoles(t *testing.T) {
+	read := []Action{ListContexts, ListKeys, ReadKey, ListAlgorithms, ReadFIPS}
+	manage := []Action{
+		ListContexts, ListKeys, ReadKey, ListAlgorithms, ReadFIPS, CreateContext, RotateContext, CreateKey, RotateKey, DisableKey,
+		EnableKey, CreateImport, ImportKey, ImportLegacy,
+	}
 	want := map[directory.Role][]Action{
-		directory.Viewer:    {ListContexts},
-		directory.Developer: {ListContexts},
-		directory.Admin:     {ListContexts, RotateContext},
-		directory.Owner:     {ListContexts, RotateContext},
-		directory.Operator:  {},
-		directory.Auditor:   {ListContexts},
+		directory.Viewer:    read,
+		directory.Developer: read,
+		directory.Admin:     manage,
+		directory.Owner:     manage,
+		directory.Operator:  {ListAlgorithms, ReadFIPS},
+		directory.Auditor:   read,
 		"unknown":           {},
 	}
 	for role, may := range want {
@@ -36,11 +45,69 @@ func TestRoles(t *testing.T) {
 }
 
 func TestAppliance(t *testing.T) {
+	may := []Action{
+		CreateCluster, CreateTenant, CreateContext, CreateApplication, CreateUser, IssueToken, RotateContext, RotateKey,
+	}
 	for _, a := range actions {
-		want := !slices.Contains([]Action{Encrypt, Decrypt, ListContexts, RefreshToken, Request, "unknown"}, a)
-		if ApplianceMay(a) != want {
-			t.Errorf("%s: %v", a, !want)
+		if got := ApplianceMay(a); got != slices.Contains(may, a) {
+			t.Errorf("%s: %v", a, got)
 		}
+	}
+}
+
+// TestApplicationNeeds writes out which grant each action asks for.
+func TestApplicationNeeds(t *testing.T) {
+	protect := []Action{Encrypt, EncryptStream, EncryptBatch, DataKey, DataKeyWrapped, Sign, MAC, KeyEncrypt}
+	process := []Action{Decrypt, DecryptStream, DecryptBatch, Decapsulate, Agree, KeyDecrypt}
+	either := []Action{Verify, VerifyMAC, Encapsulate, ReadKey}
+	both := []Action{Rewrap, RewrapBatch}
+	free := []Action{ListContexts, ListKeys, ListAlgorithms, ReadFIPS, Hash, DeriveKey, Random, HashPassword, VerifyPassword}
+	for _, a := range actions {
+		for _, g := range []directory.Grant{{}, {Encrypt: true}, {Decrypt: true}, {Encrypt: true, Decrypt: true}} {
+			want := slices.Contains(protect, a) && g.Encrypt || slices.Contains(process, a) && g.Decrypt ||
+				slices.Contains(either, a) && (g.Encrypt || g.Decrypt) || slices.Contains(both, a) && g.Encrypt && g.Decrypt ||
+				slices.Contains(free, a)
+			g.Context = "c"
+			app := &directory.Application{Grants: []directory.Grant{g}}
+			if got := ApplicationMay(&Subject{}, app, a, "c"); got != want {
+				t.Errorf("%s with %+v: %v", a, g, got)
+			}
+		}
+	}
+}
+
+func TestAlgorithmPolicy(t *testing.T) {
+	row := func(name algs.Name) algs.Row {
+		r, ok := algs.Lookup(name)
+		if !ok {
+			t.Fatalf("%s is not known", name)
+		}
+		return r
+	}
+	type c = directory.Context
+	tests := []struct {
+		name            string
+		context         c
+		algorithm       algs.Name
+		allowed, warned bool
+	}{
+		{"its own", c{Algorithm: algs.AES256GCM}, algs.AES256GCM, true, false},
+		{"another", c{Algorithm: algs.AES256GCM}, algs.AES256CCM, false, false},
+		{"listed", c{Algorithm: algs.AES256GCM, Allowed: []algs.Name{algs.AES256CCM}}, algs.AES256CCM, true, false},
+		{"none: another", c{Algorithm: algs.AES256GCM, Enforcement: directory.EnforceNone}, algs.AES128GCM, true, false},
+		{"warn: another", c{Algorithm: algs.AES256GCM, Enforcement: directory.EnforceWarn}, algs.AES128GCM, true, true},
+		{"warn: listed", c{Algorithm: algs.AES256GCM, Enforcement: directory.EnforceWarn, Allowed: []algs.Name{algs.AES128GCM}}, algs.AES128GCM, true, false},
+		{"listed, too weak", c{Algorithm: algs.AES256GCM, Allowed: []algs.Name{algs.AES128GCM}, MinimumBits: 256}, algs.AES128GCM, false, false},
+		{"listed, not quantum-safe", c{Algorithm: algs.AES256GCM, Allowed: []algs.Name{algs.AES128GCM}, QuantumSafe: true}, algs.AES128GCM, false, false},
+		{"unknown enforcement", c{Algorithm: algs.AES256GCM, Enforcement: 9}, algs.AES256CCM, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			warning, allowed := Algorithm(&tt.context, row(tt.algorithm))
+			if allowed != tt.allowed || (warning != "") != tt.warned {
+				t.Errorf("allowed %v, warning %q", allowed, warning)
+			}
+		})
 	}
 }
 
