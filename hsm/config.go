@@ -21,12 +21,15 @@ type Config struct {
 	PIN secret.Bytes
 	// Sessions is how many calls to the token may run at once. Zero means 8; the most is 1024.
 	Sessions int
+	// UnwrappedKeys is how many keys stay unwrapped in the token for their next use. Zero means 256; the most is 65536.
+	UnwrappedKeys int
 	// Wait bounds how long an operation waits for a session, and how long a health check may take. Zero means 2 s.
 	Wait time.Duration
 	// ProbeInterval is the time between two health checks of Run. Zero means 1 s.
 	ProbeInterval time.Duration
-	// AfterLogin, if set, runs after each login, the ones of recovery too. Some tokens are files of this host that a login
-	// rewrites: this is where they are made durable. Its error fails the login.
+	// AfterLogin, if set, runs after each login, the ones of recovery too, and after ImportLegacy has made an object. Some
+	// tokens are files of this host that a login or a new object rewrites: this is where they are made durable. Its error
+	// fails the login or the import.
 	AfterLogin func() error
 	// Log receives one record for each change of the token's health. If nil, slog.Default() is used.
 	Log *slog.Logger
@@ -38,12 +41,16 @@ type Config struct {
 const (
 	maxLabel    = 32 // CK_TOKEN_INFO.label, PKCS#11 v2.40 section 3.2
 	maxSessions = 1024
+	maxKeys     = 65536
 )
 
 // withDefaults returns the configuration with every default filled in, or every problem in it.
 func (c Config) withDefaults() (Config, error) {
 	if c.Sessions == 0 {
 		c.Sessions = 8
+	}
+	if c.UnwrappedKeys == 0 {
+		c.UnwrappedKeys = 256
 	}
 	if c.Wait == 0 {
 		c.Wait = 2 * time.Second
@@ -63,6 +70,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Sessions < 1 || c.Sessions > maxSessions {
 		problems = append(problems, errors.New("the number of sessions is not between 1 and 1024"))
+	}
+	if c.UnwrappedKeys < 1 || c.UnwrappedKeys > maxKeys {
+		problems = append(problems, errors.New("the number of unwrapped keys is not between 1 and 65536"))
 	}
 	if c.Wait < 0 || c.ProbeInterval < 0 {
 		problems = append(problems, errors.New("a duration is negative"))

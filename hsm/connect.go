@@ -16,8 +16,9 @@ const sessionFlags = pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION
 
 // connection is an initialised module with a login and its sessions. It belongs to whoever holds every session.
 type connection struct {
-	slot     uint
-	sessions []pkcs11.SessionHandle
+	slot       uint
+	mechanisms map[uint]bool
+	sessions   []pkcs11.SessionHandle
 }
 
 // connect initialises the module, finds the token, opens n sessions and logs in. When it fails, the module is finalised
@@ -53,7 +54,14 @@ func connect(m p11.Module, c *Config, n int) (_ *connection, err error) {
 	if err := checkSessions(op, info, n+c.Sessions+1); err != nil {
 		return nil, err
 	}
-	conn := &connection{slot: slot}
+	conn := &connection{slot: slot, mechanisms: map[uint]bool{}}
+	mechanisms, err := m.GetMechanismList(slot)
+	if err != nil {
+		return nil, describe(op, err)
+	}
+	for _, mech := range mechanisms {
+		conn.mechanisms[mech.Mechanism] = true
+	}
 	for range n {
 		s, err := m.OpenSession(slot, sessionFlags)
 		if err != nil {

@@ -2,8 +2,15 @@
 //
 // A process has one Token. Open finds it by its label and logs in; Provision makes the keys of a first run; Load finds
 // and proves them later; Run watches the token and brings it back after an outage. Then Expand derives keys from the
-// master key, Random gives the token's randomness, NodeSigner signs as the node, and GenerateWrapped with WrappedSigner
-// handle keys that leave the token only wrapped.
+// master key, Random gives the token's randomness and NodeSigner signs as the node.
+//
+// # Keys that leave the token wrapped
+//
+// GenerateKey makes a key in the token and returns it as a blob that only tokens with the same wrapping keys open.
+// SignDigest, Agree, DecryptOAEP, EncryptGCM, DecryptGCM and MAC unwrap such a blob, or find it unwrapped, and do their
+// work in the token. ImportPair, ImportWrapped and ImportLegacy bring keys in from elsewhere, wrapped as by
+// CKM_RSA_AES_KEY_WRAP; LegacyExpand derives from the master key of an imported deployment. GenerateWrapped and
+// WrappedSigner do the same for the appliance's own pairs.
 //
 // # Sessions and concurrency
 //

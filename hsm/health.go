@@ -137,7 +137,7 @@ func (t *Token) alive(s *session) error {
 	if keys == nil {
 		return nil
 	}
-	kcv, err := t.masterKCV(s, keys.master)
+	kcv, err := t.hmacKCV(s, keys.master)
 	if err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func (t *Token) find(s *session, sp *spec) (pkcs11.ObjectHandle, error) {
 func (t *Token) prove(s *session, keys *keySet) (*identity, error) {
 	var id identity
 	var err error
-	if id.master, err = t.masterKCV(s, keys.master); err != nil {
+	if id.master, err = t.hmacKCV(s, keys.master); err != nil {
 		return nil, fmt.Errorf("prove %s: %w", LabelMaster, err)
 	}
 	if id.wrapPrivate, err = t.proveWrapping(s, keys.wrapPrivate, pkcs11.CKO_PRIVATE_KEY); err != nil {
@@ -224,8 +224,9 @@ func (t *Token) prove(s *session, keys *keySet) (*identity, error) {
 // kcvBytes is the length of a key check value.
 const kcvBytes = 8
 
-func (t *Token) masterKCV(s *session, master pkcs11.ObjectHandle) ([]byte, error) {
-	mac, err := t.hmac(s, master, []byte("cryptoserve/kcv"))
+// hmacKCV is the key check value of a key for HMAC.
+func (t *Token) hmacKCV(s *session, key pkcs11.ObjectHandle) ([]byte, error) {
+	mac, err := t.hmac(s, key, []byte("cryptoserve/kcv"))
 	if err != nil {
 		return nil, err
 	}
@@ -237,11 +238,11 @@ func (t *Token) masterKCV(s *session, master pkcs11.ObjectHandle) ([]byte, error
 
 // hmac is C_SignInit and C_Sign with CKM_SHA256_HMAC.
 func (t *Token) hmac(s *session, key pkcs11.ObjectHandle, message []byte) ([]byte, error) {
-	return sign(t.module, s, pkcs11.CKM_SHA256_HMAC, key, message)
+	return sign(t.module, s, pkcs11.NewMechanism(pkcs11.CKM_SHA256_HMAC, nil), key, message)
 }
 
-func sign(m p11.Module, s *session, mechanism uint, key pkcs11.ObjectHandle, data []byte) ([]byte, error) {
-	if err := m.SignInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, key); err != nil {
+func sign(m p11.Module, s *session, mechanism *pkcs11.Mechanism, key pkcs11.ObjectHandle, data []byte) ([]byte, error) {
+	if err := m.SignInit(s.handle, []*pkcs11.Mechanism{mechanism}, key); err != nil {
 		return nil, err
 	}
 	return m.Sign(s.handle, data)

@@ -6,7 +6,8 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// needed is every mechanism that the appliance uses in a token.
+// needed is every mechanism that the appliance cannot do without in a token. What else it uses stands in the table of kinds:
+// a token that lacks some of that refuses the keys that want it, and no others.
 var needed = []uint{
 	pkcs11.CKM_GENERIC_SECRET_KEY_GEN, pkcs11.CKM_SHA256_HMAC,
 	pkcs11.CKM_AES_KEY_GEN, pkcs11.CKM_AES_KEY_WRAP_PAD,

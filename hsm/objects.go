@@ -53,9 +53,6 @@ type spec struct {
 	public    *object
 }
 
-// oidP256 is the DER of the object identifier 1.2.840.10045.3.1.7 (RFC 5480 section 2.1.1.1).
-var oidP256 = []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
-
 // specs is the table of keys. Each usage is set in every object, because modules differ in their defaults: SoftHSM2
 // takes SIGN, ENCRYPT, WRAP and UNWRAP as true and SENSITIVE as false.
 var specs = []spec{
@@ -159,10 +156,11 @@ func usages(all []attribute, allowed ...uint) []attribute {
 
 // template returns the attributes that make the object, and a function that frees its nested template after the call.
 func (o *object) template(label string) (attributes []*pkcs11.Attribute, free func(), err error) {
-	attributes = append(encode(o.attributes),
+	attributes = append([]*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, o.class),
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
-		pkcs11.NewAttribute(pkcs11.CKA_ID, label))
+		pkcs11.NewAttribute(pkcs11.CKA_ID, label),
+	}, encode(o.attributes)...)
 	if len(o.unwrap) == 0 {
 		return attributes, func() {}, nil
 	}

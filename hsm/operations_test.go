@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cryptoserve/engine/algs"
 )
 
 // operations is every call to the token that a caller can make, for tests that hold for all of them.
@@ -20,6 +22,7 @@ func operations(r *rig, node, wrapped crypto.Signer) map[string]func(context.Con
 		"Reader":          func(ctx context.Context) error { _, err := r.Reader(ctx).Read(make([]byte, 16)); return err },
 		"GenerateWrapped": func(ctx context.Context) error { _, _, err := r.GenerateWrapped(ctx); return err },
 		"Provisioned":     func(ctx context.Context) error { _, err := r.Provisioned(ctx); return err },
+		"GenerateKey":     func(ctx context.Context) error { _, _, err := r.GenerateKey(ctx, algs.HMACSHA256); return err },
 		"Load":            r.Load,
 		"NodeSigner": func(context.Context) error {
 			_, err := node.Sign(rand.Reader, digest[:], crypto.SHA256)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/fault"
 	"cryptoserve/hsm/internal/p11"
 )
@@ -33,6 +34,16 @@ type Report struct {
 	// Objects has a row for each label of an appliance, in the order of Labels.
 	Objects []ObjectCount
 	// Missing names the mechanisms that the appliance needs and the token lacks.
+	Missing []string
+	// Kinds has a row for each algorithm whose keys can be kept in a token.
+	Kinds []Kind
+}
+
+// Kind tells whether a token can keep keys of an algorithm.
+type Kind struct {
+	Algorithm algs.Name
+	// Missing names the mechanisms that the token lacks for it; none if it can. Keys for RSA-OAEP want SHA-256 and labels too,
+	// which no list tells: the first GenerateKey finds out.
 	Missing []string
 }
 
@@ -130,6 +141,9 @@ func (r *Report) mechanisms(m p11.Module, slot uint) error {
 			r.Missing = append(r.Missing, mechanismName(n))
 		}
 	}
+	for _, k := range kindRows {
+		r.Kinds = append(r.Kinds, Kind{k.name, k.missing(have)})
+	}
 	return nil
 }
 
@@ -185,6 +199,13 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		row("missing\t%s: the appliance cannot use this token", strings.Join(r.Missing, " "))
 	} else {
 		row("missing\tnothing: the token has every mechanism that is needed")
+	}
+	for _, k := range r.Kinds {
+		if len(k.Missing) > 0 {
+			row("keys of %s\tcannot be kept in this token: it has no %s", k.Algorithm, strings.Join(k.Missing, " "))
+		} else {
+			row("keys of %s\tcan be kept in this token", k.Algorithm)
+		}
 	}
 	row("")
 	row("mechanism\tkey size\tuse")

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/pkcs11"
+
 	"cryptoserve/engine/secret"
+	"cryptoserve/hsm/internal/p11"
 )
 
 func TestProbe(t *testing.T) {
@@ -29,12 +32,20 @@ func TestProbe(t *testing.T) {
 	if i < 0 || report.Mechanisms[i].Max < keyBytes || !slices.Contains(report.Mechanisms[i].Flags, "sign") {
 		t.Errorf("mechanisms %+v", report.Mechanisms)
 	}
+	if len(report.Kinds) != len(kindRows) {
+		t.Errorf("%d rows of algorithms", len(report.Kinds))
+	}
+	for _, k := range report.Kinds {
+		if kinds[k.Algorithm] == nil || len(k.Missing) > 0 {
+			t.Errorf("%s lacks %v", k.Algorithm, k.Missing)
+		}
+	}
 	var text strings.Builder
 	n, err := report.WriteTo(&text)
 	if err != nil || int(n) != text.Len() {
 		t.Errorf("wrote %d of %d bytes: %v", n, text.Len(), err)
 	}
-	for _, part := range []string{testLabel, LabelMaster, "SHA256_HMAC", "sign verify", "PKCS#11 2.40"} {
+	for _, part := range []string{testLabel, LabelMaster, "SHA256_HMAC", "sign verify", "PKCS#11 2.40", "keys of RSA-PSS-4096"} {
 		if !strings.Contains(text.String(), part) {
 			t.Errorf("the text has no %q:\n%s", part, text.String())
 		}
@@ -58,5 +69,29 @@ func TestProbeWithoutPIN(t *testing.T) {
 	r.cfg.TokenLabel = "elsewhere"
 	if _, err := Probe(t.Context(), r.cfg); !errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), testLabel) {
 		t.Errorf("another label: %v", err)
+	}
+}
+
+func TestProbeTellsWhatIsMissing(t *testing.T) {
+	r := newRig(t)
+	inject := r.cfg.wrapModule
+	r.cfg.wrapModule = func(m p11.Module) p11.Module {
+		return without{inject(m), []uint{pkcs11.CKM_AES_CMAC, pkcs11.CKM_AES_KEY_WRAP_PAD}}
+	}
+	report, err := Probe(t.Context(), r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(report.Missing, []string{"AES_KEY_WRAP_PAD"}) {
+		t.Errorf("missing %v", report.Missing)
+	}
+	for _, k := range report.Kinds {
+		if lacks := slices.Equal(k.Missing, []string{"AES_CMAC"}); lacks != strings.HasSuffix(string(k.Algorithm), "CMAC") {
+			t.Errorf("%s lacks %v", k.Algorithm, k.Missing)
+		}
+	}
+	var text strings.Builder
+	if _, err := report.WriteTo(&text); err != nil || !strings.Contains(text.String(), "cannot be kept in this token: it has no AES_CMAC") {
+		t.Errorf("%v:\n%s", err, text.String())
 	}
 }

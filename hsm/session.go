@@ -18,10 +18,12 @@ type session struct {
 
 func (s *session) giveBack() { s.home <- s }
 
-// pool holds the idle sessions. One is set aside for the health check, so that load never looks like an outage.
+// pool holds the idle sessions. One is set aside for the health check, so that load never looks like an outage, and one to
+// keep the unwrapped keys in: they last as long as it does.
 type pool struct {
-	idle  chan *session
-	probe chan *session
+	idle   chan *session
+	probe  chan *session
+	keeper chan *session
 	// exclusive holds one value while nobody collects every session.
 	exclusive chan struct{}
 }
@@ -30,6 +32,7 @@ func newPool(sessions int) *pool {
 	p := &pool{
 		idle:      make(chan *session, sessions),
 		probe:     make(chan *session, 1),
+		keeper:    make(chan *session, 1),
 		exclusive: make(chan struct{}, 1),
 	}
 	p.exclusive <- struct{}{}
@@ -39,13 +42,14 @@ func newPool(sessions int) *pool {
 // fill puts sessions with these handles into the empty pool.
 func (p *pool) fill(handles []pkcs11.SessionHandle) {
 	p.probe <- &session{handles[0], p.probe}
-	for _, h := range handles[1:] {
+	p.keeper <- &session{handles[1], p.keeper}
+	for _, h := range handles[2:] {
 		p.idle <- &session{h, p.idle}
 	}
 }
 
-// size is the number of sessions, the one for the health check included.
-func (p *pool) size() int { return cap(p.idle) + cap(p.probe) }
+// size is the number of sessions, those set aside included.
+func (p *pool) size() int { return cap(p.idle) + cap(p.probe) + cap(p.keeper) }
 
 // take returns a session from one of the pool's channels. It waits no longer than wait, stops when the context ends and
 // when stop is closed. taken is false when it got none.
@@ -172,10 +176,17 @@ func (t *Token) exclusively(ctx context.Context, op string, f func(all []*sessio
 		}
 	}()
 	for len(all) < t.pool.size() {
+		// The keeper comes last: an operation with a session of its own may wait for it.
+		var keeper chan *session
+		if len(all) == t.pool.size()-1 {
+			keeper = t.pool.keeper
+		}
 		select {
 		case s := <-t.pool.idle:
 			all = append(all, s)
 		case s := <-t.pool.probe:
+			all = append(all, s)
+		case s := <-keeper:
 			all = append(all, s)
 		case <-ctx.Done():
 			return fault.Wrap(fault.HSMUnavailable, op, "a call to the token has not returned", ctx.Err())

@@ -65,7 +65,9 @@ func leftmost(op string, digest []byte, opts crypto.SignerOpts) ([]byte, error) 
 // checkSignature keeps a faulty signature in the node: it can give the private key away.
 func checkSignature(pub *ecdsa.PublicKey, digest, signature []byte) error {
 	if !ecdsa.VerifyASN1(pub, digest, signature) {
-		return fault.New(fault.Internal, "hsm.sign", "the token made a signature that does not verify")
+		return errBadSignature
 	}
 	return nil
 }
+
+var errBadSignature = fault.New(fault.Internal, "hsm.sign", "the token made a signature that does not verify")

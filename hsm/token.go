@@ -21,9 +21,14 @@ type Token struct {
 	slot     uint
 	attached bool // the module is initialised
 
+	mechanisms atomic.Pointer[map[uint]bool] // that the token has
+
+	ring   *keyring
 	keys   atomic.Pointer[keySet] // nil before Provision or Load
 	health atomic.Pointer[health]
-	keygen chan struct{} // holds one value while no key is being generated
+	keygen chan struct{} // holds one value while no key is being made
+
+	oaep atomic.Pointer[tried] // whether RSA-OAEP with SHA-256 works; nil before somebody asked
 
 	wake      chan struct{} // has a value when Run should look at the health
 	closing   chan struct{} // closed by Close
@@ -64,6 +69,7 @@ func open(c Config, release func()) (*Token, error) {
 		cfg:     c,
 		module:  m,
 		pool:    newPool(c.Sessions),
+		ring:    newKeyring(c.UnwrappedKeys),
 		release: release,
 		keygen:  make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
@@ -76,7 +82,7 @@ func open(c Config, release func()) (*Token, error) {
 		c.PIN.Destroy()
 		return nil, err
 	}
-	t.slot, t.attached = conn.slot, true
+	t.attach(conn)
 	t.pool.fill(conn.sessions)
 	return t, nil
 }
@@ -98,8 +104,14 @@ func (t *Token) Close(ctx context.Context) error {
 	})
 }
 
-// detach finalises the module. The caller holds every session; their handles mean nothing afterwards.
+func (t *Token) attach(c *connection) {
+	t.slot, t.attached = c.slot, true
+	t.mechanisms.Store(&c.mechanisms)
+}
+
+// detach finalises the module. The caller holds every session; their handles, and those of keys, mean nothing afterwards.
 func (t *Token) detach() error {
+	t.ring.reset()
 	if !t.attached {
 		return nil
 	}
@@ -117,7 +129,7 @@ func (t *Token) reconnect(all []*session) error {
 	if err != nil {
 		return err
 	}
-	t.slot, t.attached = conn.slot, true
+	t.attach(conn)
 	for i, s := range all {
 		s.handle = conn.sessions[i]
 	}

@@ -24,6 +24,7 @@ func Conformance(t *testing.T, fresh func(t *testing.T) hsm.Config) {
 	t.Run("Attributes", func(t *testing.T) { attributes(t, provisioned(t, fresh(t))) })
 	t.Run("Restrictions", func(t *testing.T) { restrictions(t, provisioned(t, fresh(t))) })
 	t.Run("WrappedKeys", func(t *testing.T) { wrappedKeys(t, fresh(t)) })
+	t.Run("TokenKeys", func(t *testing.T) { tokenKeys(t, fresh(t)) })
 	t.Run("Operations", func(t *testing.T) { operations(t, fresh(t)) })
 	t.Run("Concurrency", func(t *testing.T) { concurrency(t, fresh(t)) })
 	t.Run("TLS", func(t *testing.T) { servesTLS(t, fresh(t)) })

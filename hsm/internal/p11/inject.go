@@ -206,12 +206,33 @@ func (i *Injector) UnwrapKey(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, unwr
 	})
 }
 
+func (i *Injector) DeriveKey(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, base pkcs11.ObjectHandle,
+	a []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+	return run1(i, "C_DeriveKey", func() (pkcs11.ObjectHandle, error) { return i.next.DeriveKey(s, m, base, a) })
+}
+
 func (i *Injector) SignInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
 	return run0(i, "C_SignInit", func() error { return i.next.SignInit(s, m, key) })
 }
 
 func (i *Injector) Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error) {
 	return run1(i, "C_Sign", func() ([]byte, error) { return i.next.Sign(s, data) })
+}
+
+func (i *Injector) EncryptInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
+	return run0(i, "C_EncryptInit", func() error { return i.next.EncryptInit(s, m, key) })
+}
+
+func (i *Injector) Encrypt(s pkcs11.SessionHandle, plaintext []byte) ([]byte, error) {
+	return run1(i, "C_Encrypt", func() ([]byte, error) { return i.next.Encrypt(s, plaintext) })
+}
+
+func (i *Injector) DecryptInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error {
+	return run0(i, "C_DecryptInit", func() error { return i.next.DecryptInit(s, m, key) })
+}
+
+func (i *Injector) Decrypt(s pkcs11.SessionHandle, ciphertext []byte) ([]byte, error) {
+	return run1(i, "C_Decrypt", func() ([]byte, error) { return i.next.Decrypt(s, ciphertext) })
 }
 
 func (i *Injector) GenerateRandom(s pkcs11.SessionHandle, n int) ([]byte, error) {

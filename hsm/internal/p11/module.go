@@ -51,8 +51,15 @@ type Module interface {
 	UnwrapKey(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, unwrapping pkcs11.ObjectHandle, wrapped []byte,
 		a []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)
 
+	DeriveKey(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, base pkcs11.ObjectHandle, a []*pkcs11.Attribute) (
+		pkcs11.ObjectHandle, error)
+
 	SignInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error
 	Sign(s pkcs11.SessionHandle, data []byte) ([]byte, error)
+	EncryptInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error
+	Encrypt(s pkcs11.SessionHandle, plaintext []byte) ([]byte, error)
+	DecryptInit(s pkcs11.SessionHandle, m []*pkcs11.Mechanism, key pkcs11.ObjectHandle) error
+	Decrypt(s pkcs11.SessionHandle, ciphertext []byte) ([]byte, error)
 	GenerateRandom(s pkcs11.SessionHandle, n int) ([]byte, error)
 
 	// KeyPair returns a signer for the key pair whose halves both carry this CKA_ID and CKA_LABEL. It uses sessions of
