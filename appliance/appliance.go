@@ -32,6 +32,9 @@ func Serve(ctx context.Context, config Config, out io.Writer, log *slog.Logger) 
 	if err := n.lock(); err != nil {
 		return err
 	}
+	if err := n.selfTest(); err != nil {
+		return err
+	}
 	n.identity, err = readIdentity(config.DataDir, identityFile)
 	if errors.Is(err, errUnprovisioned) {
 		return fmt.Errorf("%s: %w; make one with 'cryptoserved dev --dir DIR' and serve it with the config.yaml written there", config.DataDir, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
 	"cryptoserve/softhsm"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	HSM   HSMConfig   `yaml:"hsm"`
 	Audit AuditConfig `yaml:"audit"`
 	Keys  KeysConfig  `yaml:"keys"`
+	FIPS  FIPSConfig  `yaml:"fips"`
 	Log   LogConfig   `yaml:"log"`
 	// ShutdownTimeout bounds how long a stop waits for running requests; 0 means 30 s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
@@ -79,6 +81,37 @@ type AuditConfig struct {
 type KeysConfig struct {
 	Cached int           `yaml:"cached"` // 0 means 10,000
 	Idle   time.Duration `yaml:"idle"`   // 0 means 15 min
+}
+
+// FIPSConfig says how algorithms are treated that are not FIPS-approved.
+type FIPSConfig struct {
+	// Mode is disabled (the default), preferred (approved algorithms are chosen where the appliance may choose, and it
+	// warns of others) or enabled (others are refused, and the node starts only with a frozen Go Cryptographic Module in
+	// its FIPS mode). The environment variable FIPS_MODE stands for an absent value, and may not contradict a present one.
+	Mode string `yaml:"mode"`
+}
+
+// fipsVariable is the environment variable that the specification names (section 10.1).
+const fipsVariable = "FIPS_MODE"
+
+// mode returns the FIPS mode.
+func (c *FIPSConfig) mode() (algs.Mode, error) {
+	file, err := algs.ParseMode(c.Mode)
+	if err != nil {
+		return algs.Enabled, err
+	}
+	variable := os.Getenv(fipsVariable)
+	if variable == "" {
+		return file, nil
+	}
+	mode, err := algs.ParseMode(variable)
+	if err != nil {
+		return algs.Enabled, fmt.Errorf("environment variable %s: %w", fipsVariable, err)
+	}
+	if c.Mode != "" && mode != file {
+		return algs.Enabled, fmt.Errorf("is %s, and the environment variable %s says %s: make them agree, or remove one", file, fipsVariable, mode)
+	}
+	return mode, nil
 }
 
 // LogConfig says what the node's own log shows. It goes to standard error as JSON lines.
@@ -193,6 +226,9 @@ func (c *Config) Validate() error {
 		bad("keys.cached: must not be negative")
 	}
 	notNegative("keys.idle", c.Keys.Idle)
+	if _, err := c.FIPS.mode(); err != nil {
+		bad("fips.mode: %w", err)
+	}
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level: %w", err)
 	}

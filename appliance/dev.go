@@ -36,10 +36,11 @@ const configFile = "config.yaml"
 
 // The contexts, the application and the user that a new dev cluster has.
 var devContexts = []engine.ContextSpec{
-	{Name: "default", Description: "What is not classified otherwise."},
+	{Name: "default", Description: "What is not classified otherwise.", Enforcement: directory.EnforceNone},
 	{Name: "user-pii", Description: "Data that identifies a person."},
 	{Name: "payment-data", Description: "Card and account data."},
-	{Name: "general", Description: "General business data."},
+	{Name: "general", Description: "General business data.", Enforcement: directory.EnforceNone},
+	{Name: "quantum-ready", Description: "Data that must stay secret when quantum computers come.", QuantumSafe: true},
 }
 
 const (
@@ -65,6 +66,9 @@ func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err
 	n := &node{config: config, log: log}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	if err := n.lock(); err != nil {
+		return err
+	}
+	if err := n.selfTest(); err != nil {
 		return err
 	}
 	n.identity, err = readIdentity(config.DataDir, identityFile)

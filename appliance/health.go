@@ -17,9 +17,9 @@ const (
 	stateFailed      = "failed"   // serves nothing
 )
 
-// auditRecordRoom is more than one audit record needs, in bytes. With less left and no next segment the node refuses
-// operations, so it must not be sent any.
-const auditRecordRoom = 4096
+// auditRecordRoom is more than the audit record of one operation needs, in bytes. With less left and no next segment the
+// node refuses operations, so it must not be sent any. Batches have longer records and are refused earlier.
+const auditRecordRoom = 8192
 
 // judgement is what the states of the parts mean for the node. Its reasons are in the order of the parts.
 type judgement struct {

@@ -46,7 +46,17 @@ var layers = []layer{
 	{path: "engine/keys", never: []string{"api/wire"}},
 	{path: "engine/directory", never: []string{"api/wire"}},
 	{path: "engine/policy", never: []string{"api/wire"}},
+	{path: "engine/hash", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/mac", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/kdf", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/password", only: []string{"engine/algs", "engine/fault", "engine/kdf"}},
+	{path: "engine/signature", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/kem", only: []string{"engine/algs", "engine/fault", "engine/lp"}},
+	{path: "engine/keyenc", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/keywrap", only: []string{"engine/algs", "engine/fault"}},
+	{path: "engine/aead", only: []string{"engine/algs", "engine/fault"}},
 	{path: "engine/envelope", never: []string{"api/wire"}},
+	{path: "engine/stream", only: []string{"engine/algs", "engine/fault", "engine/lp"}},
 	{path: "engine/seal", never: []string{"api/wire"}},
 	{path: "engine/audit", never: []string{"api/wire"}},
 	{path: "cluster/command", never: []string{"api/wire"}},
@@ -56,12 +66,13 @@ var layers = []layer{
 	{path: "softhsm/cmd/softhsm-install", only: []string{"softhsm"}},
 	{path: "hsm/internal/hkdf", alone: true},
 	{path: "hsm/internal/p11", only: []string{"engine/fault", "engine/secret"}},
-	{path: "hsm", only: []string{"engine/fault", "engine/secret", "hsm/internal/..."}},
+	{path: "hsm", only: []string{"engine/algs", "engine/fault", "engine/secret", "hsm/internal/..."}},
 
 	// Replicated state.
 	{path: "cluster", only: append([]string{"cluster/command"}, values...)},
 
 	// The service, free of transport and device.
+	{path: "engine/selftest", never: slices.Concat(device, network, []string{"api/..."})},
 	{path: "engine", never: slices.Concat(device, network, []string{"api/..."})},
 
 	// HTTP for programs.
@@ -74,10 +85,12 @@ var layers = []layer{
 	{path: "appliance/cmd/cryptoserved", only: []string{"appliance", "engine/audit", "engine/fault"}},
 
 	// Programs around it, which know only the API.
-	{path: "tools/cryptoserve", only: []string{"api/client", "api/wire"}},
+	{path: "tools/cryptoserve", only: []string{"api/client", "api/wire", "engine/keywrap", "engine/algs", "engine/fault"}},
 	{path: "tools/bench", only: []string{"api/client", "api/wire"}},
+	{path: "tools/vectors", std: true},
 
 	// Helpers of tests, and tests of the whole.
+	{path: "engine/vectortest", tests: true},
 	{path: "softhsm/softhsmtest", tests: true},
 	{path: "hsm/hsmtest", tests: true},
 	{path: "api/apitest", tests: true},

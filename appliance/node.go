@@ -179,8 +179,12 @@ func (n *node) openCluster(ctx context.Context) error {
 func (n *node) raftDir() string { return filepath.Join(n.config.DataDir, "raft") }
 
 func (n *node) openEngine() error {
-	var err error
+	mode, err := n.config.FIPS.mode()
+	if err != nil {
+		return err
+	}
 	n.engine, err = engine.New(engine.Config{
+		FIPS:  mode,
 		Vault: n.token, Ledger: ledger{n.cluster}, Audit: n.audit, Log: n.log.With("part", "engine"), Grace: n.config.HSM.grace(),
 		CachedKeys: n.config.Keys.Cached, CacheIdle: n.config.Keys.Idle,
 	})

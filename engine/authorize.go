@@ -16,13 +16,20 @@ type plan struct {
 	epoch   uint64
 	tenant  TenantView
 	context *directory.Context
-	active  *keys.Version
+	active  *keys.Version // of the key object, or of the context's own key
+	// own is the context's own algorithm as the FIPS mode lets it protect; ownErr says why it does not.
+	own    suite
+	ownErr error
+	object *keys.Object // nil when the action works with the context's own key
 }
 
+// planKey names a decision. The object is empty for the context's own key, the context for a key object, whose record tells
+// its context.
 type planKey struct {
 	subject *policy.Subject
 	action  policy.Action
 	context string
+	object  string
 }
 
 var (
@@ -40,7 +47,7 @@ func (e *Engine) authorize(s *policy.Subject, action policy.Action, context stri
 		return nil, errNotAuthenticated
 	}
 	epoch := e.ledger.Epoch()
-	key := planKey{s, action, context}
+	key := planKey{s, action, context, ""}
 	if len(context) <= directory.ContextNameMax {
 		if p, ok := e.plans.GetIfPresent(key); ok && p.epoch == epoch {
 			return p, nil
@@ -77,7 +84,83 @@ func (e *Engine) compile(s *policy.Subject, action policy.Action, name string) (
 	if active == nil {
 		return nil, fault.New(fault.Internal, "engine.authorize", "the context has no active key version")
 	}
-	return &plan{tenant: tenant, context: context, active: active}, nil
+	p := &plan{tenant: tenant, context: context, active: active}
+	p.own, p.ownErr = e.ownSuite(context)
+	return p, nil
+}
+
+var errKeyName = &fault.Error{
+	Kind: fault.Malformed, Op: "engine.authorize", Detail: "the key's name is not valid",
+	Fields: []fault.Field{{Name: "key", Detail: "a lower-case letter, then letters, digits and hyphens, 64 at most"}},
+}
+
+// authorizeKey decides whether an application may use a key object now. Who may is decided by the key's own record: its
+// context's grants count.
+func (e *Engine) authorizeKey(s *policy.Subject, action policy.Action, name string) (*plan, error) {
+	if s == nil {
+		return nil, errNotAuthenticated
+	}
+	epoch := e.ledger.Epoch()
+	key := planKey{s, action, "", name}
+	if len(name) <= keys.NameMax {
+		if p, ok := e.plans.GetIfPresent(key); ok && p.epoch == epoch {
+			return p, nil
+		}
+	}
+	p, err := e.compileKey(s, action, name)
+	if err != nil {
+		return nil, err
+	}
+	p.epoch = epoch
+	e.plans.Set(key, p)
+	return p, nil
+}
+
+func (e *Engine) compileKey(s *policy.Subject, action policy.Action, name string) (*plan, error) {
+	if !keys.ValidName(name) {
+		return nil, errKeyName
+	}
+	view := e.ledger.View()
+	tenant := view.Tenant(s.Tenant)
+	app, err := application(view, tenant, s)
+	if err != nil {
+		return nil, err
+	}
+	object := tenant.Object(name)
+	if object == nil || !policy.ApplicationMay(s, app, action, object.Context) {
+		return nil, errNotAllowed
+	}
+	context := tenant.Context(object.Context)
+	switch {
+	case context == nil || context.Status != directory.Enabled:
+		return nil, fault.New(fault.Forbidden, "engine.authorize", "the key's context is disabled")
+	case object.Disabled:
+		return nil, fault.New(fault.KeyState, "engine.authorize", "the key is disabled")
+	}
+	active := tenant.Version(object.ActiveKey)
+	if active == nil {
+		return nil, fault.New(fault.Internal, "engine.authorize", "the key has no active version")
+	}
+	return &plan{tenant: tenant, context: context, active: active, object: object}, nil
+}
+
+// authorizeFree decides whether a subject may do an action that uses no key and no record of the appliance.
+func (e *Engine) authorizeFree(s *policy.Subject, action policy.Action) error {
+	if s == nil {
+		return errNotAuthenticated
+	}
+	if s.Kind != policy.KindApplication {
+		return e.authorizeChange(s, action)
+	}
+	view := e.ledger.View()
+	app, err := application(view, view.Tenant(s.Tenant), s)
+	if err != nil {
+		return err
+	}
+	if !policy.ApplicationMay(s, app, action, "") {
+		return errNotAllowed
+	}
+	return nil
 }
 
 // application returns the newest record of the application that a subject is, or refuses.

@@ -111,3 +111,11 @@ func (e *Engine) propose(ctx context.Context, c *Call, r *audit.Record, cmd comm
 	_, err := e.ledger.Propose(ctx, cmd)
 	return e.finish(c, r, err)
 }
+
+// malformedField refuses a request for one of its fields.
+func malformedField(name, detail string) error {
+	return &fault.Error{
+		Kind: fault.Malformed, Op: "engine.request", Detail: "a field of the request is not valid",
+		Fields: []fault.Field{{Name: name, Detail: detail}},
+	}
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 
@@ -8,6 +9,7 @@ import (
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/kem"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/policy"
 )
@@ -90,18 +92,25 @@ func (e *Engine) RotateContext(ctx context.Context, c *Call, name string) (Rotat
 	return out, nil
 }
 
-// newVersion makes the record of a version of a context and proves that its key can be derived, so that no version becomes
+// newVersion makes the record of a version of a context and proves that its key can be used, so that no version becomes
 // active that cannot be used.
 func (e *Engine) newVersion(ctx context.Context, c *directory.Context, number uint32) (*keys.Version, error) {
-	row, ok := algs.Lookup(c.Algorithm)
+	row, ok := algs.Of(c.Algorithm, algs.ClassAEAD, algs.ClassHybrid)
 	if !ok {
 		return nil, fault.New(fault.AlgorithmDisallowed, "engine.version", "the context's algorithm is not known to this node")
 	}
-	var id [8]byte
-	rand.Read(id[:])
+	if err := e.gate(row, algs.Protect); err != nil {
+		return nil, err
+	}
 	v := &keys.Version{
-		ID: keys.NewID(c.Name, id), Tenant: c.Tenant, Context: c.Name, Number: number, State: keys.Active,
-		Algorithm: c.Algorithm, Bits: row.KeyBits, CreatedAt: e.now().UnixMilli(),
+		ID: newKeyID(c.Name), Tenant: c.Tenant, Context: c.Name, Number: number, State: keys.Active,
+		Algorithm: c.Algorithm, Bits: keys.DEKBits, CreatedAt: e.now().UnixMilli(),
+	}
+	if row.Class == algs.ClassHybrid {
+		return v, e.makePair(ctx, v, kem.Generate)
+	}
+	if c.Format == 3 {
+		v.Bits = row.KeyBits // format 3 encrypts with the derived key itself
 	}
 	if c.Derivation == directory.Salted {
 		salt, err := e.vault.Random(ctx, keys.SaltBytes)
@@ -116,4 +125,37 @@ func (e *Engine) newVersion(ctx context.Context, c *directory.Context, number ui
 	}
 	key.Destroy()
 	return v, nil
+}
+
+func newKeyID(context string) string {
+	var id [8]byte
+	rand.Read(id[:])
+	return keys.NewID(context, id)
+}
+
+// makePair gives a version a new pair of keys, the private half sealed, and proves that it opens again.
+func (e *Engine) makePair(ctx context.Context, v *keys.Version, generate func(algs.Name) (public, private []byte, err error)) error {
+	public, private, err := generate(v.Algorithm)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "engine.version", "", err)
+	}
+	defer clear(private)
+	return e.keepPair(ctx, v, public, private)
+}
+
+func (e *Engine) keepPair(ctx context.Context, v *keys.Version, public, private []byte) error {
+	sealed, err := e.sealKey(ctx, v.Tenant, v.ID, v.Number, string(v.Algorithm), private)
+	if err != nil {
+		return err
+	}
+	v.Public, v.Sealed = public, sealed
+	again, err := e.unsealKey(ctx, v.Tenant, v.ID, v.Number, string(v.Algorithm), sealed)
+	if err != nil {
+		return err
+	}
+	defer again.Destroy()
+	if !bytes.Equal(again.Reveal(), private) {
+		return fault.New(fault.Internal, "engine.version", "a sealed key does not open as it was")
+	}
+	return nil
 }

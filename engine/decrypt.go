@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/envelope"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/policy"
+	"cryptoserve/engine/secret"
 )
 
 // DecryptRequest asks to open a ciphertext frame of a context of the subject's tenant.
@@ -41,15 +43,13 @@ func decryptFailed(why fault.Cause) error {
 	return fault.Wrap(fault.DecryptFailed, "engine.decrypt", "decryption failed", why)
 }
 
-// decoy is the key that frames without a usable key are tried with, so that they take the same work as a wrong one.
-var decoy [envelope.KeyBytes]byte
-
 // Decrypt opens a frame. Every failure that depends on the ciphertext or its key is fault.DecryptFailed; only a frame of
-// another context that the subject may also decrypt in is fault.ContextMismatch.
+// another context that the subject may also decrypt in is fault.ContextMismatch, and an algorithm that the FIPS mode does
+// not allow is fault.AlgorithmNotApproved.
 func (e *Engine) Decrypt(ctx context.Context, c *Call, in *DecryptRequest) (DecryptResult, error) {
 	r := c.begin(policy.Decrypt)
 	r.Context, r.In = in.Context, len(in.Ciphertext)
-	out, err := e.decrypt(ctx, c.Subject, in, &r)
+	out, err := e.decrypt(ctx, c.Subject, policy.Decrypt, in, &r)
 	if err := e.finish(c, &r, err); err != nil {
 		clear(out.Plaintext)
 		return DecryptResult{}, err
@@ -57,50 +57,151 @@ func (e *Engine) Decrypt(ctx context.Context, c *Call, in *DecryptRequest) (Decr
 	return out, nil
 }
 
-func (e *Engine) decrypt(ctx context.Context, s *policy.Subject, in *DecryptRequest, r *audit.Record) (DecryptResult, error) {
-	p, err := e.authorize(s, policy.Decrypt, in.Context)
+// decrypt opens one frame for an action of a subject and leaves what it did in the record.
+func (e *Engine) decrypt(
+	ctx context.Context, s *policy.Subject, action policy.Action, in *DecryptRequest, r *audit.Record,
+) (DecryptResult, error) {
+	p, err := e.authorize(s, action, in.Context)
 	if err != nil {
 		return DecryptResult{}, err
 	}
-	f, err := envelope.Parse(in.Ciphertext)
+	o, err := e.open(ctx, s, action, p, in)
+	r.KeyID, r.Algorithm, r.Format = o.keyID, string(o.row.Name), o.frame.Format
 	if err != nil {
-		return DecryptResult{}, decryptFailed(causeFrame)
+		return DecryptResult{}, err
 	}
-	if f.Context != in.Context {
-		if _, err := e.authorize(s, policy.Decrypt, f.Context); err == nil {
-			return DecryptResult{}, fault.Wrap(fault.ContextMismatch, "engine.decrypt",
-				"context mismatch: the ciphertext belongs to "+f.Context+", not to "+in.Context, causeContext)
+	if err := e.stillOpens(s, action, p, &o); err != nil {
+		clear(o.plaintext)
+		return DecryptResult{}, err
+	}
+	r.Out = len(o.plaintext)
+	return DecryptResult{Plaintext: o.plaintext, KeyID: o.keyID, Rewrap: o.rewrap(p)}, nil
+}
+
+// opened is a frame that was opened, or as much of it as its failure may tell the auditor.
+type opened struct {
+	frame     envelope.Frame
+	keyID     string // empty until the record of the key was found to fit
+	row       algs.Row
+	legacy    bool // the key belongs to an imported deployment
+	plaintext []byte
+}
+
+// rewrap tells that the frame is not what would be written today.
+func (o *opened) rewrap(p *plan) bool {
+	return o.legacy || o.keyID != p.active.ID || o.frame.Format != int(p.context.Format)
+}
+
+// open opens a frame in the context of a plan.
+func (e *Engine) open(ctx context.Context, s *policy.Subject, action policy.Action, p *plan, in *DecryptRequest) (o opened, err error) {
+	o.frame, err = envelope.Parse(in.Ciphertext)
+	if err != nil || o.frame.Stream {
+		return o, decryptFailed(causeFrame)
+	}
+	f := &o.frame
+	if f.Context != p.context.Name && !f.OriginalHybrid {
+		if _, err := e.authorize(s, action, f.Context); err == nil {
+			return o, contextMismatch(f.Context, p.context.Name)
 		}
-		return DecryptResult{}, pretend(&f, in, causeContext)
+		return o, pretend(f, in, causeContext)
 	}
+	key, why, err := e.openingKey(ctx, p, &o)
+	if err != nil {
+		return o, err
+	}
+	if why != "" {
+		return o, pretend(f, in, why)
+	}
+	if o.legacy {
+		o.plaintext, err = f.OpenImported(in.Dst[:0], key.bytes(), in.AssociatedData)
+	} else {
+		o.plaintext, err = f.Open(in.Dst[:0], key.bytes(), in.AssociatedData)
+	}
+	key.release()
+	if err != nil {
+		return o, decryptFailed(openCause(err))
+	}
+	return o, nil
+}
+
+func contextMismatch(got, want string) error {
+	return fault.Wrap(fault.ContextMismatch, "engine.decrypt",
+		"context mismatch: the ciphertext belongs to "+got+", not to "+want, causeContext)
+}
+
+// openingKey is the key that opens one frame.
+type openingKey struct {
+	cached *held[secret.Bytes] // a data key, or
+	shared []byte              // the secret that was encapsulated for this message
+}
+
+func (k *openingKey) bytes() []byte {
+	if k.cached != nil {
+		return k.cached.key.Reveal()
+	}
+	return k.shared
+}
+
+func (k *openingKey) release() {
+	if k.cached != nil {
+		k.cached.release()
+	}
+	clear(k.shared)
+}
+
+// openingKey returns the key that a frame names, which the caller must release, or why there is none: the frame is then to
+// be treated like one with a wrong key.
+func (e *Engine) openingKey(ctx context.Context, p *plan, o *opened) (openingKey, fault.Cause, error) {
+	f := &o.frame
 	v := p.version(f.KeyID)
-	if why := unusable(v, p, &f); why != "" {
-		return DecryptResult{}, pretend(&f, in, why)
-	}
-	r.KeyID, r.Algorithm, r.Format = v.ID, string(v.Algorithm), f.Format
-	d, err := e.deks.get(ctx, v, e.deriveDEK)
-	if err != nil {
-		return DecryptResult{}, err
-	}
-	plaintext, err := f.Open(in.Dst[:0], d.key.Reveal(), in.AssociatedData)
-	d.release()
-	if err != nil {
-		return DecryptResult{}, decryptFailed(openCause(err))
-	}
-	// The decisive look at the records is the one after the work.
-	if e.ledger.Epoch() != p.epoch {
-		p, err = e.authorize(s, policy.Decrypt, in.Context)
-		if err != nil {
-			clear(plaintext)
-			return DecryptResult{}, err
-		}
-		if why := unusable(p.version(f.KeyID), p, &f); why != "" {
-			clear(plaintext)
-			return DecryptResult{}, decryptFailed(why)
+	if v == nil {
+		if k := p.tenant.LegacyKey(f.KeyID); k != nil {
+			return e.legacyKey(ctx, p, k, o)
 		}
 	}
-	r.Out = len(plaintext)
-	return DecryptResult{Plaintext: plaintext, KeyID: v.ID, Rewrap: v.ID != p.active.ID || f.Format != int(p.context.Format)}, nil
+	if why := unusable(v, p, f); why != "" {
+		return openingKey{}, why, nil
+	}
+	o.row, _ = algs.Lookup(f.Algorithm)
+	if err := e.gate(o.row, algs.Process); err != nil {
+		return openingKey{}, "", err
+	}
+	o.keyID = v.ID
+	if o.row.Class != algs.ClassHybrid {
+		d, err := e.dek(ctx, v)
+		return openingKey{cached: d}, "", err
+	}
+	private, err := e.opener(ctx, v)
+	if err != nil {
+		return openingKey{}, "", err
+	}
+	defer private.release()
+	shared, err := private.key.Decapsulate(f.Encapsulated)
+	if err != nil {
+		return openingKey{}, causeCommitment, nil
+	}
+	return openingKey{shared: shared}, "", nil
+}
+
+// stillOpens takes the decisive look at the records, which is the one after the work.
+func (e *Engine) stillOpens(s *policy.Subject, action policy.Action, p *plan, o *opened) error {
+	if e.ledger.Epoch() == p.epoch {
+		return nil
+	}
+	now, err := e.authorize(s, action, p.context.Name)
+	if err != nil {
+		return err
+	}
+	if o.legacy {
+		if why := unusableLegacy(now.tenant.LegacyKey(o.frame.KeyID), now); why != "" {
+			return decryptFailed(why)
+		}
+		return nil
+	}
+	if why := unusable(now.version(o.frame.KeyID), now, &o.frame); why != "" {
+		return decryptFailed(why)
+	}
+	return nil
 }
 
 // version returns the record of a key version in the plan's tenant, or nil.
@@ -115,20 +216,34 @@ func (p *plan) version(id string) *keys.Version {
 // claims with the version's record and never the other way round.
 func unusable(v *keys.Version, p *plan, f *envelope.Frame) fault.Cause {
 	switch {
-	case v == nil || v.Context != p.context.Name:
+	case v == nil || v.Context != p.context.Name || v.Object != "":
 		return causeKey
 	case !v.State.Allows(keys.Process):
 		return causeKeyState
-	case v.Algorithm != f.Algorithm:
+	case !opens(v, f):
 		return causeAlgorithm
 	default:
 		return ""
 	}
 }
 
-// pretend does the work of a decryption with a wrong key and returns its failure, whatever that work gave.
+// opens reports whether a frame of this format and algorithm can have been made with a version.
+func opens(v *keys.Version, f *envelope.Frame) bool {
+	row, ok := algs.Of(f.Algorithm, algs.ClassAEAD, algs.ClassHybrid)
+	switch {
+	case !ok || row.ReadOnly || f.Format < 3:
+		return false
+	case f.Algorithm == v.Algorithm:
+		return f.Format == 4 || v.Bits == row.KeyBits
+	default:
+		// Format 4 binds each message's key to its algorithm, so one data key serves all of them.
+		return f.Format == 4 && row.Class == algs.ClassAEAD && v.Derived() && v.Bits == keys.DEKBits
+	}
+}
+
+// pretend does the work of a decryption with a wrong key and returns its failure.
 func pretend(f *envelope.Frame, in *DecryptRequest, why fault.Cause) error {
-	_, _ = f.Open(in.Dst[:0], decoy[:], in.AssociatedData)
+	f.Pretend(in.AssociatedData)
 	return decryptFailed(why)
 }
 

@@ -8,8 +8,10 @@ import (
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/envelope"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/kem"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/policy"
+	"cryptoserve/engine/secret"
 )
 
 // EncryptRequest asks to encrypt Plaintext in a context of the subject's tenant.
@@ -17,7 +19,7 @@ type EncryptRequest struct {
 	Context        string
 	Plaintext      []byte
 	AssociatedData []byte
-	Algorithm      string // empty, or the context's own
+	Algorithm      string // empty, or what is to be used instead of the context's own
 	Usage          string // empty, or one of Usages
 	Dst            []byte // the frame is appended to Dst[:0]; may be nil
 }
@@ -31,10 +33,6 @@ type EncryptResult struct {
 	Warnings   []string
 }
 
-// Usages are what a caller may say the data is for: specification section 3, original usage contexts. There is one suite so
-// far, which serves all of them.
-var Usages = []string{"at_rest", "in_transit", "in_use", "streaming"}
-
 // maxRaces is how often an operation starts again because records changed under it.
 const maxRaces = 3
 
@@ -42,84 +40,141 @@ const maxRaces = 3
 func (e *Engine) Encrypt(ctx context.Context, c *Call, in *EncryptRequest) (EncryptResult, error) {
 	r := c.begin(policy.Encrypt)
 	r.Context, r.In = in.Context, len(in.Plaintext)
-	out, err := e.encrypt(ctx, c.Subject, in, &r)
+	out, err := e.encrypt(ctx, c.Subject, policy.Encrypt, in, &r)
 	if err := e.finish(c, &r, err); err != nil {
 		return EncryptResult{}, err
 	}
 	return out, nil
 }
 
-func (e *Engine) encrypt(ctx context.Context, s *policy.Subject, in *EncryptRequest, r *audit.Record) (EncryptResult, error) {
-	if err := checkUsage(in.Usage); err != nil {
-		return EncryptResult{}, err
-	}
+var errRaces = fault.New(fault.Unavailable, "engine.encrypt", "the context's key changes faster than it can be used; try again")
+
+// encrypt protects one message for an action of a subject and leaves what it did in the record.
+func (e *Engine) encrypt(
+	ctx context.Context, s *policy.Subject, action policy.Action, in *EncryptRequest, r *audit.Record,
+) (EncryptResult, error) {
 	for range maxRaces {
-		p, err := e.authorize(s, policy.Encrypt, in.Context)
+		p, err := e.authorize(s, action, in.Context)
 		if err != nil {
 			return EncryptResult{}, err
+		}
+		chosen, err := e.suite(p, in.Algorithm, in.Usage)
+		if err != nil {
+			return EncryptResult{}, err
+		}
+		if err := protects(p.active); err != nil {
+			return EncryptResult{}, err
+		}
+		m, err := e.sealer(ctx, p, chosen.row)
+		if err != nil {
+			return EncryptResult{}, err
+		}
+		frame, err := m.seal(ctx, in.Dst[:0], in.Plaintext, in.AssociatedData)
+		m.release()
+		if errors.Is(err, errSuperseded) {
+			continue
+		}
+		if err != nil {
+			return EncryptResult{}, err
+		}
+		again, err := e.superseded(s, action, p)
+		if err != nil {
+			return EncryptResult{}, err
+		}
+		if again {
+			continue
 		}
 		v := p.active
-		if in.Algorithm != "" && algs.Name(in.Algorithm) != v.Algorithm {
-			return EncryptResult{}, fault.New(fault.AlgorithmDisallowed, "engine.encrypt", "the context does not allow the algorithm")
-		}
-		if !v.State.Allows(keys.Protect) {
-			return EncryptResult{}, fault.New(fault.KeyState, "engine.encrypt", "the context's key version may not protect: it is "+v.State.String())
-		}
-		format := int(p.context.Format)
-		if format == 3 {
-			err := e.spend(ctx, v)
-			if errors.Is(err, errSuperseded) {
-				continue
-			}
-			if err != nil {
-				return EncryptResult{}, err
-			}
-		}
-		frame, err := e.seal(ctx, v, format, in)
-		if err != nil {
-			return EncryptResult{}, err
-		}
-		// The decisive look at the records is the one after the work.
-		if e.ledger.Epoch() != p.epoch {
-			now, err := e.authorize(s, policy.Encrypt, in.Context)
-			if err != nil {
-				return EncryptResult{}, err
-			}
-			if now.active.ID != v.ID || !now.active.State.Allows(keys.Protect) {
-				continue
-			}
-		}
-		r.KeyID, r.Algorithm, r.Format, r.Out = v.ID, string(v.Algorithm), format, len(frame)
-		return EncryptResult{Ciphertext: frame, Algorithm: string(v.Algorithm), KeyID: v.ID, Format: format}, nil
+		r.KeyID, r.Algorithm, r.Format, r.Out = v.ID, string(chosen.row.Name), m.params.Format, len(frame)
+		return EncryptResult{
+			Ciphertext: frame, Algorithm: string(chosen.row.Name), KeyID: v.ID, Format: m.params.Format, Warnings: chosen.warnings,
+		}, nil
 	}
-	return EncryptResult{}, fault.New(fault.Unavailable, "engine.encrypt", "the context's key changes faster than it can be used; try again")
+	return EncryptResult{}, errRaces
 }
 
-func (e *Engine) seal(ctx context.Context, v *keys.Version, format int, in *EncryptRequest) ([]byte, error) {
-	d, err := e.deks.get(ctx, v, e.deriveDEK)
+// protects refuses a version in a state that does not protect.
+func protects(v *keys.Version) error {
+	if v.State.Allows(keys.Protect) {
+		return nil
+	}
+	return fault.New(fault.KeyState, "engine.encrypt", "the key version may not protect: it is "+v.State.String())
+}
+
+// superseded takes the decisive look at the records, which is the one after the work: it refuses what is no longer allowed,
+// and tells whether another version protects by now.
+func (e *Engine) superseded(s *policy.Subject, action policy.Action, p *plan) (bool, error) {
+	if e.ledger.Epoch() == p.epoch {
+		return false, nil
+	}
+	var now *plan
+	var err error
+	if p.object != nil {
+		now, err = e.authorizeKey(s, action, p.object.Name)
+	} else {
+		now, err = e.authorize(s, action, p.context.Name)
+	}
 	if err != nil {
+		return false, err
+	}
+	return now.active.ID != p.active.ID || !now.active.State.Allows(keys.Protect), nil
+}
+
+// sealer encrypts messages with one version of a context's key. Whoever has one releases it.
+type sealer struct {
+	engine *Engine
+	v      *keys.Version
+	params envelope.Params
+	row    algs.Row
+	dek    *held[secret.Bytes] // nil for a key pair
+}
+
+func (e *Engine) sealer(ctx context.Context, p *plan, row algs.Row) (sealer, error) {
+	v := p.active
+	m := sealer{engine: e, v: v, row: row, params: envelope.Params{
+		Format: int(p.context.Format), Context: v.Context, KeyID: v.ID, Algorithm: row.Name,
+	}}
+	if row.Class == algs.ClassHybrid {
+		return m, nil
+	}
+	var err error
+	m.dek, err = e.dek(ctx, v)
+	return m, err
+}
+
+func (m *sealer) release() {
+	if m.dek != nil {
+		m.dek.release()
+	}
+}
+
+// seal appends the frame of a message to dst. It returns errSuperseded when another version protects by now.
+func (m *sealer) seal(ctx context.Context, dst, plaintext, associated []byte) ([]byte, error) {
+	if err := fits(m.row, uint64(len(plaintext))); err != nil {
 		return nil, err
 	}
-	defer d.release()
-	p := envelope.Params{Format: format, Context: v.Context, KeyID: v.ID, Algorithm: v.Algorithm}
-	frame, err := envelope.Seal(in.Dst[:0], p, d.key.Reveal(), in.Plaintext, in.AssociatedData)
+	if m.params.Format == 3 {
+		if err := m.engine.spend(ctx, m.v); err != nil {
+			return nil, err
+		}
+	}
+	if m.dek != nil {
+		return sealed(envelope.Seal(dst, m.params, m.dek.key.Reveal(), plaintext, associated))
+	}
+	encapsulated, shared, err := kem.Encapsulate(m.row.Name, m.v.Public)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "engine.encrypt", "", err)
 	}
-	return frame, nil
+	defer clear(shared)
+	params := m.params
+	params.Encapsulated = encapsulated
+	return sealed(envelope.Seal(dst, params, shared, plaintext, associated))
 }
 
-func checkUsage(usage string) error {
-	if usage == "" {
-		return nil
+// sealed keeps what the envelope says of the caller's input, and calls everything else a mistake of ours.
+func sealed(frame []byte, err error) ([]byte, error) {
+	if err != nil && fault.Of(err) == fault.Internal {
+		return nil, fault.Wrap(fault.Internal, "engine.encrypt", "", err)
 	}
-	for _, u := range Usages {
-		if u == usage {
-			return nil
-		}
-	}
-	return &fault.Error{
-		Kind: fault.Malformed, Op: "engine.encrypt", Detail: "the usage is not known",
-		Fields: []fault.Field{{Name: "usage", Detail: "one of at_rest, in_transit, in_use, streaming"}},
-	}
+	return frame, err
 }

@@ -9,10 +9,13 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
+	"cryptoserve/engine/kem"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/secret"
+	"cryptoserve/engine/signature"
 )
 
 // Vault is the token as the engine needs it. Its errors carry fault.HSMUnavailable when the token cannot be used now.
@@ -22,6 +25,28 @@ type Vault interface {
 	Expand(ctx context.Context, info []byte, n int) (secret.Bytes, error)
 	// Random returns n bytes of the token's random generator.
 	Random(ctx context.Context, n int) ([]byte, error)
+	// Supports reports whether keys of an algorithm can be made and used in the token; the error says why not.
+	Supports(name algs.Name) error
+	// GenerateKey makes a key in the token and returns its public half (SubjectPublicKeyInfo in DER, nil for a secret key)
+	// and the key as a blob that only tokens of this cluster open. The following calls use such blobs.
+	GenerateKey(ctx context.Context, name algs.Name) (public, blob []byte, err error)
+	// SignDigest signs a digest: r || s for ECDSA, the block for RSA.
+	SignDigest(ctx context.Context, name algs.Name, blob, public []byte, hash algs.Name, digest []byte) ([]byte, error)
+	// Agree returns the raw shared secret with a peer's public key, an uncompressed point.
+	Agree(ctx context.Context, name algs.Name, blob, peer []byte) (secret.Bytes, error)
+	DecryptOAEP(ctx context.Context, name algs.Name, blob, ciphertext, label []byte) ([]byte, error)
+	// EncryptGCM returns nonce (12) || ciphertext || tag (16).
+	EncryptGCM(ctx context.Context, blob, plaintext, associated []byte) ([]byte, error)
+	DecryptGCM(ctx context.Context, blob, sealed, associated []byte) ([]byte, error)
+	MAC(ctx context.Context, name algs.Name, blob, message []byte) ([]byte, error)
+	// ImportPair makes an RSA pair that receives wrapped keys (PKCS#11 v3.0 CKM_RSA_AES_KEY_WRAP), and tells the hash of
+	// its OAEP. ImportWrapped turns a wrapped key into a blob.
+	ImportPair(ctx context.Context) (public, blob []byte, hash algs.Name, err error)
+	ImportWrapped(ctx context.Context, pair []byte, name algs.Name, wrapped, public []byte) (spki, blob []byte, err error)
+	// ImportLegacy makes a wrapped secret the token object cs-legacy-<number>, and LegacyExpand expands it as Expand does
+	// the master key.
+	ImportLegacy(ctx context.Context, number uint32, pair, wrapped []byte) (blob, kcv []byte, err error)
+	LegacyExpand(ctx context.Context, number uint32, blob, kcv, info []byte, n int) (secret.Bytes, error)
 	// DownSince tells since when the token has not answered; down is false while it answers. It makes no call to the
 	// token.
 	DownSince() (since time.Time, down bool)
@@ -33,6 +58,8 @@ type View interface {
 	Application(id string) *directory.Application
 	RefreshFamily(id string) *directory.RefreshFamily
 	Session(hash [32]byte) *directory.Session
+	// LegacyMasters counts the imported master keys of all tenants; they are numbered from 1.
+	LegacyMasters() int
 	// Tenant returns the tenant's own view: everything else is reached through it only.
 	Tenant(id string) TenantView
 }
@@ -44,6 +71,14 @@ type TenantView interface {
 	// Contexts returns the tenant's contexts in order of name.
 	Contexts() []*directory.Context
 	Version(keyID string) *keys.Version
+	Object(name string) *keys.Object
+	// Objects returns the tenant's key objects in order of name, ObjectVersions the versions of one in no order.
+	Objects() []*keys.Object
+	ObjectVersions(name string) []*keys.Version
+	Import(id string) *keys.Import
+	LegacyKey(keyID string) *keys.LegacyKey
+	LegacyMaster(number uint32) *keys.LegacyMaster
+	LegacyMasters() []*keys.LegacyMaster
 	User(id string) *directory.User
 }
 
@@ -71,6 +106,8 @@ type Config struct {
 	Ledger Ledger
 	Audit  AuditLog
 	Log    *slog.Logger // nil discards
+	// FIPS is how algorithms that are not approved are treated; the zero Mode restricts nothing.
+	FIPS algs.Mode
 	// Grace is how long cached keys serve after the token stopped answering; 0 refuses at once.
 	Grace time.Duration
 	// CachedKeys bounds the data keys held in memory (0 means 10,000); CacheIdle is how long an unused one stays (0 means
@@ -88,9 +125,13 @@ type Engine struct {
 	audit  AuditLog
 	log    *slog.Logger
 	now    func() time.Time
-	deks   *dekCache
+	fips   algs.Mode
 	plans  *otter.Cache[planKey, *plan]
 	meters meters
+	// Keys in memory by the id of their version: secret keys, and private keys that sign and that open.
+	deks    *keyCache[secret.Bytes]
+	signers *keyCache[*signature.PrivateKey]
+	openers *keyCache[*kem.PrivateKey]
 }
 
 // New returns an Engine.
@@ -115,13 +156,13 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, plans: plans}
-	e.deks, err = newDEKCache(c)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
+	e := &Engine{vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans}
+	var errs [3]error
+	e.deks, errs[0] = newKeyCache[secret.Bytes](c)
+	e.signers, errs[1] = newKeyCache[*signature.PrivateKey](c)
+	e.openers, errs[2] = newKeyCache[*kem.PrivateKey](c)
+	return e, errors.Join(errs[:]...)
 }
 
 // Close drops every cached key and overwrites it. Operations that run meanwhile finish with the keys they hold.
-func (e *Engine) Close() { e.deks.drop() }
+func (e *Engine) Close() { e.dropKeys() }

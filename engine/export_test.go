@@ -1,10 +1,5 @@
 package engine
 
-import "cryptoserve/engine/envelope"
-
-// DecoyKey returns the key that frames without a usable key are tried with.
-func DecoyKey() [envelope.KeyBytes]byte { return decoy }
-
 // Meters returns how many meters there are.
 func (e *Engine) Meters() int {
 	n := 0

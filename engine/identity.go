@@ -4,16 +4,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"encoding/binary"
 	"time"
 
 	"cryptoserve/cluster/command"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
-	"cryptoserve/engine/lp"
 	"cryptoserve/engine/policy"
-	"cryptoserve/engine/seal"
 	"cryptoserve/engine/secret"
 )
 
@@ -55,34 +52,19 @@ func (e *Engine) AccessSigner(ctx context.Context, applicationID string) (crypto
 	if len(app.SealedKey) == 0 {
 		return nil, "", fault.New(fault.Conflict, "engine.identity", "the application signs its own tokens")
 	}
-	k, err := e.keySeal(ctx, app.Tenant)
+	seed, err := e.unsealKey(ctx, app.Tenant, app.KeyID, applicationKeyVersion, applicationKeyAlgorithm, app.SealedKey)
 	if err != nil {
 		return nil, "", err
 	}
-	defer k.Destroy()
-	seed, err := k.Open(nil, sealedKeyAAD(app.Tenant, app.KeyID), app.SealedKey)
-	if err != nil {
-		return nil, "", fault.Wrap(fault.Internal, "engine.identity", "", err)
-	}
-	defer clear(seed)
-	return ed25519.NewKeyFromSeed(seed), app.KeyID, nil
+	defer seed.Destroy()
+	return ed25519.NewKeyFromSeed(seed.Reveal()), app.KeyID, nil
 }
 
-// keySeal returns the key that seals a tenant's private keys at rest. The caller destroys it.
-func (e *Engine) keySeal(ctx context.Context, tenant string) (*seal.Key, error) {
-	key, err := e.vault.Expand(ctx, PurposeInfo(purposeKeySeal, tenant), derivedBytes)
-	if err != nil {
-		return nil, err
-	}
-	return seal.New(key)
-}
-
-// sealedKeyAAD binds a sealed private key to its record: lp(tenant) lp(key id) uint32(version) lp(algorithm). An
-// application's key has one version: a new key has a new id.
-func sealedKeyAAD(tenant, keyID string) []byte {
-	aad := lp.Append(lp.Append(nil, tenant), keyID)
-	return lp.Append(binary.BigEndian.AppendUint32(aad, 1), "Ed25519")
-}
+// An application's key has one version: a new key has a new id.
+const (
+	applicationKeyVersion   = 1
+	applicationKeyAlgorithm = "Ed25519"
+)
 
 // StartRefresh records a new family of refresh tokens for an application of the caller's tenant.
 func (e *Engine) StartRefresh(ctx context.Context, c *Call, family directory.RefreshFamily) error {

@@ -44,9 +44,13 @@ func (e *Engine) CreateTenant(ctx context.Context, c *Call, name string) (*direc
 type ContextSpec struct {
 	Name        string
 	Description string
-	Algorithm   algs.Name            // empty means AES-256-GCM
+	Algorithm   algs.Name            // empty means AES-256-GCM, or a true hybrid where quantum safety is asked for
 	Format      uint8                // 0 means 4
 	Derivation  directory.Derivation // unknown means salted
+	Enforcement directory.Enforcement
+	Allowed     []algs.Name
+	MinimumBits uint16
+	QuantumSafe bool
 }
 
 // CreateContext makes a context of the caller's tenant, with an active first key version.
@@ -54,9 +58,10 @@ func (e *Engine) CreateContext(ctx context.Context, c *Call, spec ContextSpec) (
 	record := &directory.Context{
 		Tenant: c.tenant(), Name: spec.Name, Description: spec.Description, Algorithm: spec.Algorithm, Format: spec.Format,
 		Derivation: spec.Derivation, Status: directory.Enabled, Versions: 1, CreatedAt: e.now().UnixMilli(),
+		Enforcement: spec.Enforcement, Allowed: spec.Allowed, MinimumBits: spec.MinimumBits, QuantumSafe: spec.QuantumSafe,
 	}
 	if record.Algorithm == "" {
-		record.Algorithm = algs.AES256GCM
+		record.Algorithm = e.defaultAlgorithm(spec)
 	}
 	if record.Format == 0 {
 		record.Format = 4
@@ -65,8 +70,8 @@ func (e *Engine) CreateContext(ctx context.Context, c *Call, spec ContextSpec) (
 		record.Derivation = directory.Salted
 	}
 	return record, e.create(ctx, c, policy.CreateContext, spec.Name, func() (command.Command, error) {
-		if err := record.Validate(); err != nil {
-			return nil, fault.New(fault.Malformed, "engine.context", err.Error())
+		if err := e.checkContext(record); err != nil {
+			return nil, err
 		}
 		v, err := e.newVersion(ctx, record, 1)
 		if err != nil {
@@ -75,6 +80,36 @@ func (e *Engine) CreateContext(ctx context.Context, c *Call, spec ContextSpec) (
 		record.ActiveKey = v.ID
 		return command.CreateContext{Context: *record, Version: *v}, nil
 	})
+}
+
+// defaultAlgorithm is what a context gets that names no algorithm.
+func (e *Engine) defaultAlgorithm(spec ContextSpec) algs.Name {
+	if spec.QuantumSafe {
+		return e.fips.Choose(algs.X25519MLKEM768AES256GCM)
+	}
+	return algs.AES256GCM
+}
+
+// checkContext refuses a context that cannot be, whose own algorithm its policy or the FIPS mode refuses, or that lists one
+// that the FIPS mode refuses.
+func (e *Engine) checkContext(record *directory.Context) error {
+	if err := record.Validate(); err != nil {
+		return fault.New(fault.Malformed, "engine.context", err.Error())
+	}
+	own, _ := algs.Lookup(record.Algorithm)
+	if err := e.gate(own, algs.Protect); err != nil {
+		return err
+	}
+	if _, allowed := policy.Algorithm(record, own); !allowed {
+		return disallowed("the context's own algorithm does not meet the strength that its policy asks for")
+	}
+	for _, name := range record.Allowed {
+		row, _ := algs.Lookup(name)
+		if err := e.gate(row, algs.Protect); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ApplicationSpec is what a new application is to be.
@@ -101,17 +136,12 @@ func (e *Engine) CreateApplication(ctx context.Context, c *Call, spec Applicatio
 			return nil, fault.Wrap(fault.Internal, "engine.application", "", err)
 		}
 		defer clear(private)
-		k, err := e.keySeal(ctx, app.Tenant)
-		if err != nil {
-			return nil, err
-		}
-		defer k.Destroy()
 		seed := private.Seed()
 		defer clear(seed)
 		app.PublicKey = public
-		app.SealedKey, err = k.Seal(nil, sealedKeyAAD(app.Tenant, app.KeyID), seed)
+		app.SealedKey, err = e.sealKey(ctx, app.Tenant, app.KeyID, applicationKeyVersion, applicationKeyAlgorithm, seed)
 		if err != nil {
-			return nil, fault.Wrap(fault.Internal, "engine.application", "", err)
+			return nil, err
 		}
 		return command.CreateApplication{Application: *app}, nil
 	})

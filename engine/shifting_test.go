@@ -121,6 +121,14 @@ func (v shiftingTenant) Version(id string) *keys.Version {
 	return edited(v.TenantView.Version(id), v.edits.version)
 }
 
+func (v shiftingTenant) ObjectVersions(name string) []*keys.Version {
+	list := v.TenantView.ObjectVersions(name)
+	for i := range list {
+		list[i] = edited(list[i], v.edits.version)
+	}
+	return list
+}
+
 // edited returns an edited copy of a record, or the record when there is nothing to edit.
 func edited[R any](record *R, edit func(*R)) *R {
 	if record == nil || edit == nil {

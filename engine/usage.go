@@ -44,7 +44,8 @@ func (m *meters) of(v *keys.Version) *meter {
 // dropBefore drops the meters of the versions before v of its context.
 func (m *meters) dropBefore(v *keys.Version) {
 	m.byKey.Range(func(id, found any) bool {
-		if old := found.(*meter).version; old.Tenant == v.Tenant && old.Context == v.Context && old.Number < v.Number {
+		if old := found.(*meter).version; old.Tenant == v.Tenant && old.Context == v.Context &&
+			old.Object == v.Object && old.Number < v.Number {
 			m.byKey.Delete(id)
 		}
 		return true
@@ -95,13 +96,25 @@ func (e *Engine) rotateByCount(ctx context.Context, v *keys.Version) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotateWithin)
 	defer cancel()
-	if _, err := e.RotateContext(ctx, e.ApplianceCall("rotation-by-count", v.Tenant), v.Context); err != nil {
-		e.log.Warn("a context near its message limit could not be rotated", "key_id", v.ID, "error", err)
+	call := e.ApplianceCall("rotation-by-count", v.Tenant)
+	var err error
+	if v.Object != "" {
+		_, err = e.RotateKey(ctx, call, v.Object)
+	} else {
+		_, err = e.RotateContext(ctx, call, v.Context)
+	}
+	if err != nil {
+		e.log.Warn("a key near its message limit could not be rotated", "key_id", v.ID, "error", err)
 	}
 }
 
-// active reports whether v is the version that protects in its context now.
+// active reports whether v is the version that protects in its context, or for its key object, now.
 func (e *Engine) active(v *keys.Version) bool {
-	c := e.ledger.View().Tenant(v.Tenant).Context(v.Context)
+	tenant := e.ledger.View().Tenant(v.Tenant)
+	if v.Object != "" {
+		o := tenant.Object(v.Object)
+		return o != nil && o.ActiveKey == v.ID
+	}
+	c := tenant.Context(v.Context)
 	return c != nil && c.ActiveKey == v.ID
 }

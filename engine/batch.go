@@ -1,0 +1,325 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"cryptoserve/engine/audit"
+	"cryptoserve/engine/fault"
+	"cryptoserve/engine/policy"
+)
+
+// MaxBatch is the most items of one batch.
+const MaxBatch = audit.MaxItems
+
+// BatchItem is one message or frame of a batch.
+type BatchItem struct {
+	Data           []byte
+	AssociatedData []byte
+}
+
+// BatchRequest asks for one operation on each item, all in one context.
+type BatchRequest struct {
+	Context   string
+	Algorithm string // for encrypting: as in EncryptRequest
+	Usage     string
+	Items     []BatchItem
+	Dst       []byte // the results are appended to Dst[:0]; may be nil
+}
+
+// BatchItemResult is what became of one item. Err is nil or a fault as the single operation gives it.
+type BatchItemResult struct {
+	Data      []byte // frame or plaintext; a part of BatchResult.Dst
+	Algorithm string
+	KeyID     string
+	Format    int
+	Rewrap    bool // for decrypting
+	Err       error
+}
+
+// BatchResult holds a result for each item, in their order.
+type BatchResult struct {
+	Items    []BatchItemResult
+	Warnings []string
+	Dst      []byte
+}
+
+// Failed counts the items that failed.
+func (b *BatchResult) Failed() int {
+	n := 0
+	for i := range b.Items {
+		if b.Items[i].Err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// wipe overwrites the results.
+func (b *BatchResult) wipe() {
+	clear(b.Dst)
+	for i := range b.Items {
+		clear(b.Items[i].Data)
+	}
+}
+
+// EncryptBatch encrypts each item under the same key version, with one audit record that has an entry for each. An item
+// that cannot be encrypted fails alone.
+func (e *Engine) EncryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
+	return e.batch(c, policy.EncryptBatch, in, func(r *audit.Record) (BatchResult, error) {
+		return e.encryptBatch(ctx, c.Subject, in, r)
+	})
+}
+
+// DecryptBatch opens each item, with one audit record that has an entry for each. An item that cannot be opened fails
+// alone.
+func (e *Engine) DecryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
+	return e.batch(c, policy.DecryptBatch, in, func(r *audit.Record) (BatchResult, error) {
+		return e.decryptBatch(ctx, c.Subject, in, r)
+	})
+}
+
+// RewrapBatch encrypts what each item holds anew, as Rewrap does one.
+func (e *Engine) RewrapBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
+	return e.batch(c, policy.RewrapBatch, in, func(r *audit.Record) (BatchResult, error) {
+		if _, err := e.authorize(c.Subject, policy.RewrapBatch, in.Context); err != nil {
+			return BatchResult{}, err
+		}
+		out := BatchResult{Items: make([]BatchItemResult, len(in.Items))}
+		for i := range in.Items {
+			item := &in.Items[i]
+			one := audit.Record{}
+			res, err := e.rewrap(ctx, c.Subject, policy.RewrapBatch,
+				&RewrapRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData}, &one)
+			if err != nil && !itemFault(err) {
+				return out, err
+			}
+			out.Items[i] = BatchItemResult{
+				Data: res.Ciphertext, Algorithm: res.Algorithm, KeyID: res.KeyID, Format: res.Format, Err: err,
+			}
+			r.Algorithm = one.Algorithm
+		}
+		return out, nil
+	})
+}
+
+// batch does what the operations on batches share: the bounds, and the record with its entries.
+func (e *Engine) batch(c *Call, action policy.Action, in *BatchRequest, operate func(*audit.Record) (BatchResult, error)) (BatchResult, error) {
+	r := c.begin(action)
+	r.Context = in.Context
+	for i := range in.Items {
+		r.In += len(in.Items[i].Data)
+	}
+	var out BatchResult
+	err := checkBatch(in)
+	if err == nil {
+		out, err = operate(&r)
+	}
+	if err == nil {
+		account(&r, in, &out)
+	}
+	if err := e.finish(c, &r, err); err != nil {
+		out.wipe()
+		return BatchResult{}, err
+	}
+	return out, nil
+}
+
+func checkBatch(in *BatchRequest) error {
+	switch n := len(in.Items); {
+	case n == 0:
+		return malformedField("items", "is empty")
+	case n > MaxBatch:
+		return &fault.Error{
+			Kind: fault.TooLarge, Op: "engine.batch", Detail: "the batch has more than 1000 items",
+			Fields: []fault.Field{{Name: "items", Detail: "at most 1000 are taken at once"}},
+		}
+	default:
+		return nil
+	}
+}
+
+// account writes an entry for each item into the record.
+func account(r *audit.Record, in *BatchRequest, out *BatchResult) {
+	r.Items = make([]audit.Item, len(out.Items))
+	for i := range out.Items {
+		o := &out.Items[i]
+		r.Items[i] = audit.Item{KeyID: o.KeyID, In: len(in.Items[i].Data), Out: len(o.Data)}
+		if o.Err != nil {
+			r.Items[i].Code, r.Items[i].Cause = fault.Of(o.Err).Code(), string(fault.CauseOf(o.Err))
+		}
+		r.Out += len(o.Data)
+	}
+	// An item without a key id has the record's in the log, so the record has one only when each item has.
+	if r.KeyID = out.Items[0].KeyID; slices.ContainsFunc(out.Items, func(o BatchItemResult) bool { return o.KeyID == "" }) {
+		r.KeyID = ""
+	}
+}
+
+// itemFault reports whether an error is about one item only. Any other would meet each item, so it ends the batch.
+func itemFault(err error) bool {
+	switch fault.Of(err) {
+	case fault.Malformed, fault.DecryptFailed, fault.ContextMismatch, fault.TooLarge, fault.AlgorithmDisallowed, fault.AlgorithmNotApproved,
+		fault.KeyState:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
+	for range maxRaces {
+		p, err := e.authorize(s, policy.EncryptBatch, in.Context)
+		if err != nil {
+			return BatchResult{}, err
+		}
+		chosen, err := e.suite(p, in.Algorithm, in.Usage)
+		if err != nil {
+			return BatchResult{}, err
+		}
+		if err := protects(p.active); err != nil {
+			return BatchResult{}, err
+		}
+		out, err := e.sealItems(ctx, p, chosen, in)
+		if errors.Is(err, errSuperseded) {
+			continue
+		}
+		if err != nil {
+			return BatchResult{}, err
+		}
+		again, err := e.superseded(s, policy.EncryptBatch, p)
+		if err != nil {
+			return BatchResult{}, err
+		}
+		if again {
+			continue
+		}
+		r.KeyID, r.Algorithm, r.Format = p.active.ID, string(chosen.row.Name), int(p.context.Format)
+		return out, nil
+	}
+	return BatchResult{}, errRaces
+}
+
+func (e *Engine) sealItems(ctx context.Context, p *plan, chosen suite, in *BatchRequest) (BatchResult, error) {
+	m, err := e.sealer(ctx, p, chosen.row)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	defer m.release()
+	out := BatchResult{Items: make([]BatchItemResult, len(in.Items)), Warnings: chosen.warnings}
+	dst := in.Dst[:0]
+	ends := make([]int, len(in.Items))
+	for i := range in.Items {
+		item := &in.Items[i]
+		frame, err := m.seal(ctx, dst, item.Data, item.AssociatedData)
+		switch {
+		case err == nil:
+			dst = frame
+		case !itemFault(err):
+			return out, err
+		}
+		ends[i] = len(dst)
+		out.Items[i] = BatchItemResult{Algorithm: string(chosen.row.Name), KeyID: m.v.ID, Format: m.params.Format, Err: err}
+	}
+	out.cut(dst, ends)
+	return out, nil
+}
+
+// cut gives each item its part of dst, which moves while it grows.
+func (b *BatchResult) cut(dst []byte, ends []int) {
+	b.Dst = dst
+	start := 0
+	for i, end := range ends {
+		b.Items[i].Data = dst[start:end:end]
+		start = end
+	}
+}
+
+func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
+	p, err := e.authorize(s, policy.DecryptBatch, in.Context)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	out := BatchResult{Items: make([]BatchItemResult, len(in.Items)), Dst: in.Dst[:0]}
+	frames := make([]opened, len(in.Items))
+	ends := make([]int, len(in.Items))
+	for i := range in.Items {
+		item, o := &in.Items[i], &frames[i]
+		// Room is made before, so that no plaintext is left behind where the results moved away from.
+		out.Dst = reserve(out.Dst, len(item.Data))
+		one := DecryptRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData, Dst: out.Dst[len(out.Dst):]}
+		*o, err = e.open(ctx, s, policy.DecryptBatch, p, &one)
+		if err != nil && !itemFault(err) {
+			out.wipe()
+			return BatchResult{}, err
+		}
+		out.Dst = append(out.Dst, o.plaintext...) // which is there already
+		ends[i] = len(out.Dst)
+		out.Items[i] = BatchItemResult{
+			Algorithm: string(o.row.Name), KeyID: o.keyID, Format: o.frame.Format, Rewrap: err == nil && o.rewrap(p), Err: err,
+		}
+	}
+	out.cut(out.Dst, ends)
+	for i := range frames {
+		item := &out.Items[i]
+		if item.Err == nil {
+			item.Err = e.stillOpens(s, policy.DecryptBatch, p, &frames[i])
+			if item.Err != nil && !itemFault(item.Err) {
+				out.wipe()
+				return BatchResult{}, item.Err
+			}
+		}
+		if item.Err != nil {
+			clear(item.Data)
+			item.Data = nil
+		}
+	}
+	return out, nil
+}
+
+// reserve returns b with room for n more bytes. What moves is overwritten where it was.
+func reserve(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	more := make([]byte, len(b), max(2*cap(b), len(b)+n))
+	copy(more, b)
+	clear(b)
+	return more
+}
+
+// RewrapRequest asks to encrypt what a frame holds anew with the context's active key version and its algorithm.
+type RewrapRequest struct {
+	Context        string
+	Ciphertext     []byte
+	AssociatedData []byte
+	Dst            []byte
+}
+
+// Rewrap opens a frame and encrypts what it held with the context's active key version. No plaintext leaves the engine.
+func (e *Engine) Rewrap(ctx context.Context, c *Call, in *RewrapRequest) (EncryptResult, error) {
+	r := c.begin(policy.Rewrap)
+	r.Context, r.In = in.Context, len(in.Ciphertext)
+	out, err := e.rewrap(ctx, c.Subject, policy.Rewrap, in, &r)
+	if err := e.finish(c, &r, err); err != nil {
+		return EncryptResult{}, err
+	}
+	return out, nil
+}
+
+func (e *Engine) rewrap(
+	ctx context.Context, s *policy.Subject, action policy.Action, in *RewrapRequest, r *audit.Record,
+) (EncryptResult, error) {
+	plain, err := e.decrypt(ctx, s, action, &DecryptRequest{
+		Context: in.Context, Ciphertext: in.Ciphertext, AssociatedData: in.AssociatedData,
+	}, r)
+	defer clear(plain.Plaintext)
+	if err != nil {
+		return EncryptResult{}, err
+	}
+	r.Resource = plain.KeyID // the version that it was under before
+	return e.encrypt(ctx, s, action, &EncryptRequest{
+		Context: in.Context, Plaintext: plain.Plaintext, AssociatedData: in.AssociatedData, Dst: in.Dst,
+	}, r)
+}
