@@ -17,6 +17,11 @@ import (
 	"time"
 )
 
+const (
+	jsonType   = "application/json"
+	streamType = "application/octet-stream"
+)
+
 // Retry says how a failed call is tried again. The pause before try n+1 is random between half and the whole of
 // MinWait * 2^(n-1), at most MaxWait, or what the server asks for in Retry-After, if that is longer.
 type Retry struct {
@@ -65,6 +70,23 @@ type operation struct {
 	evenUnavailable bool
 }
 
+// get asks for something that does not change.
+func get[T any](ctx context.Context, c *Client, path string) (T, error) {
+	return call[T](ctx, c, operation{method: http.MethodGet, path: path, authenticated: true, repeatable: true})
+}
+
+// compute asks for something to be computed. Twice does no harm.
+func compute[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	return call[T](ctx, c, operation{
+		method: http.MethodPost, path: "/api/v1/crypto/" + path, body: body, authenticated: true, repeatable: true,
+	})
+}
+
+// change asks for a change that must not be made twice.
+func change[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	return call[T](ctx, c, operation{method: http.MethodPost, path: path, body: body, authenticated: true})
+}
+
 // call carries out an operation with retries and decodes its answer.
 func call[T any](ctx context.Context, c *Client, op operation) (T, error) {
 	var answer, none T
@@ -83,17 +105,25 @@ func call[T any](ctx context.Context, c *Client, op operation) (T, error) {
 		if ctx.Err() != nil {
 			return none, fmt.Errorf("client: %w", context.Cause(ctx))
 		}
-		again, after := mayRepeat(err, op.repeatable)
-		if !again || tries >= c.retry.Attempts || after > c.retry.MaxWait {
+		if err := c.beforeNext(ctx, err, tries, op.repeatable); err != nil {
 			return none, err
 		}
-		timer := time.NewTimer(max(after, c.retry.pause(tries)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return none, fmt.Errorf("client: %w; the last try said: %w", context.Cause(ctx), err)
-		}
+	}
+}
+
+// beforeNext waits until the next try after one that failed, or says why there is none.
+func (c *Client) beforeNext(ctx context.Context, failed error, tries int, repeatable bool) error {
+	again, after := mayRepeat(failed, repeatable)
+	if !again || tries >= c.retry.Attempts || after > c.retry.MaxWait {
+		return failed
+	}
+	timer := time.NewTimer(max(after, c.retry.pause(tries)))
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		timer.Stop()
+		return fmt.Errorf("client: %w; the last try said: %w", context.Cause(ctx), failed)
 	}
 }
 
@@ -127,34 +157,30 @@ func (c *Client) try(ctx context.Context, op operation, body []byte, out any) er
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	req, err := c.request(ctx, op, body)
+	req, err := c.request(ctx, op, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
+	if op.body != nil {
+		req.Header.Set("Content-Type", jsonType)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // the URL says no more than Server does
-		}
-		return &ConnectError{Server: c.server, Sent: sent.Load(), Err: err}
+		return &ConnectError{Server: c.server, Sent: sent.Load(), Err: withoutURL(err)}
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end below, or not worth keeping
 
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer+1))
+	answer, err := c.readAnswer(resp)
 	if err != nil {
-		return &ConnectError{Server: c.server, Sent: true, Err: err}
+		return err
 	}
-	if int64(len(answer)) > c.maxAnswer {
-		return fmt.Errorf("client: %w: more than %d bytes", ErrAnswer, c.maxAnswer)
-	}
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // a bad one is not the expected one
-	useful := resp.StatusCode == http.StatusOK ||
-		op.evenUnavailable && resp.StatusCode == http.StatusServiceUnavailable && media == "application/json"
+	media := mediaType(resp)
+	useful := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated ||
+		op.evenUnavailable && resp.StatusCode == http.StatusServiceUnavailable && media == jsonType
 	if !useful {
 		return problem(resp.StatusCode, resp.Header, answer, c.now())
 	}
-	if media != "application/json" {
+	if media != jsonType {
 		return fmt.Errorf("client: %w: its media type is %q; check the server's address", ErrAnswer, clip(media))
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
@@ -163,16 +189,41 @@ func (c *Client) try(ctx context.Context, op operation, body []byte, out any) er
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, op operation, body []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, op.method, c.server+op.path, bytes.NewReader(body))
+// withoutURL takes the URL off an error: it says no more than Server does.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// readAnswer reads an answer that has to fit into memory.
+func (c *Client) readAnswer(resp *http.Response) ([]byte, error) {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer+1))
+	if err != nil {
+		return nil, &ConnectError{Server: c.server, Sent: true, Err: err}
+	}
+	if int64(len(answer)) > c.maxAnswer {
+		return nil, fmt.Errorf("client: %w: more than %d bytes", ErrAnswer, c.maxAnswer)
+	}
+	return answer, nil
+}
+
+// mediaType returns the media type of an answer; a bad one is not the expected one.
+func mediaType(resp *http.Response) string {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return media
+}
+
+// request makes a request with everything but the type of its body.
+func (c *Client) request(ctx context.Context, op operation, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, op.method, c.server+op.path, body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	req.Header.Set("User-Agent", c.userAgent)
-	req.Header.Set("Accept", "application/json, "+ProblemType)
-	if op.body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+	req.Header.Set("Accept", jsonType+", "+ProblemType)
 	if !op.authenticated {
 		return req, nil
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"cryptoserve/api/wire"
 )
 
 const (
@@ -34,7 +31,7 @@ type Config struct {
 	// Retry says how often and how patiently a failed call is tried again. Its zero value is the default.
 	Retry Retry
 	// Timeout bounds one try, from dialing to the last byte of the answer; 0 means 30 s. The context of a call bounds all
-	// of its tries together.
+	// of its tries together. A stream may take longer: for it, Timeout bounds how long the server may do nothing.
 	Timeout time.Duration
 	// MaxAnswerBytes bounds an answer; 0 means 32 MiB, more than any answer that the API gives.
 	MaxAnswerBytes int64
@@ -105,69 +102,6 @@ func (c *Client) WithToken(source TokenSource) *Client {
 
 // CloseIdleConnections closes the pooled connections that are not in use, also those of Clients made by WithToken.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
-
-// Encrypt protects a plaintext in a context. The answer's Ciphertext is the whole frame that Decrypt needs. It is safe to
-// repeat: a second try gives another ciphertext of the same plaintext.
-func (c *Client) Encrypt(ctx context.Context, req wire.EncryptRequest) (wire.EncryptResponse, error) {
-	req.Plaintext = present(req.Plaintext)
-	return call[wire.EncryptResponse](ctx, c, operation{
-		method: http.MethodPost, path: "/api/v1/crypto/encrypt", body: req, authenticated: true, repeatable: true,
-	})
-}
-
-// Decrypt opens a ciphertext frame. Every failure of the frame itself, of its key or of the associated data is one and the
-// same *Error with Code "decrypt-failed".
-func (c *Client) Decrypt(ctx context.Context, req wire.DecryptRequest) (wire.DecryptResponse, error) {
-	req.Ciphertext = present(req.Ciphertext)
-	return call[wire.DecryptResponse](ctx, c, operation{
-		method: http.MethodPost, path: "/api/v1/crypto/decrypt", body: req, authenticated: true, repeatable: true,
-	})
-}
-
-// Contexts lists the contexts that the token's subject may use, in order of name.
-func (c *Client) Contexts(ctx context.Context) ([]wire.Context, error) {
-	answer, err := call[wire.ContextsResponse](ctx, c, operation{
-		method: http.MethodGet, path: "/api/v1/contexts", authenticated: true, repeatable: true,
-	})
-	return answer.Contexts, err
-}
-
-// Rotate makes a new key version protect in a context. Each call that is carried out makes one version, so it is never
-// repeated when the outcome of a try is unknown: look at Contexts first.
-func (c *Client) Rotate(ctx context.Context, name string) (wire.RotateResponse, error) {
-	if name == "" {
-		return wire.RotateResponse{}, errors.New("client: rotate needs the name of a context")
-	}
-	return call[wire.RotateResponse](ctx, c, operation{
-		method: http.MethodPost, path: "/api/v1/contexts/" + url.PathEscape(name) + "/rotate", authenticated: true,
-	})
-}
-
-// Refresh trades a refresh token for a new access token and a new refresh token. The one shown is used up: showing it
-// again revokes its whole family, so Refresh is never repeated when the outcome of a try is unknown.
-func (c *Client) Refresh(ctx context.Context, refreshToken string) (wire.RefreshResponse, error) {
-	if refreshToken == "" {
-		return wire.RefreshResponse{}, errors.New("client: refresh needs a refresh token")
-	}
-	return call[wire.RefreshResponse](ctx, c, operation{
-		method: http.MethodPost, path: "/api/v1/auth/refresh", body: wire.RefreshRequest{RefreshToken: refreshToken},
-	})
-}
-
-// State asks a node what it is, why, and what to do about it. It needs no token. A node that does not serve answers too.
-func (c *Client) State(ctx context.Context) (wire.State, error) {
-	return call[wire.State](ctx, c, operation{
-		method: http.MethodGet, path: "/health/state", repeatable: true, evenUnavailable: true,
-	})
-}
-
-// present makes sure that an empty byte string is sent as "" and not as null.
-func present(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
 
 func baseURL(server string) (string, error) {
 	u, err := url.Parse(server)

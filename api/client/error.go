@@ -23,6 +23,8 @@ const detailBytes = 1024
 // ErrAnswer marks an answer that is not what the API promises: a wrong media type, bad JSON, or more bytes than allowed.
 var ErrAnswer = errors.New("the answer is not one of the CryptoServe API")
 
+var errResults = fmt.Errorf("client: %w: it has not one result for each item", ErrAnswer)
+
 // Error is a request that the server refused or could not serve.
 type Error struct {
 	Status    int    // HTTP status, never 200

@@ -54,6 +54,17 @@ func usableToken(token string) bool {
 	return token != ""
 }
 
+// Refresh trades a refresh token for a new access token and a new refresh token. The one shown is used up: showing it
+// again revokes its whole family, so Refresh is never repeated when the outcome of a try is unknown.
+func (c *Client) Refresh(ctx context.Context, refreshToken string) (wire.RefreshResponse, error) {
+	if refreshToken == "" {
+		return wire.RefreshResponse{}, errors.New("client: refresh needs a refresh token")
+	}
+	return call[wire.RefreshResponse](ctx, c, operation{
+		method: http.MethodPost, path: "/api/v1/auth/refresh", body: wire.RefreshRequest{RefreshToken: refreshToken},
+	})
+}
+
 // RefresherConfig says from which tokens a Refresher starts.
 type RefresherConfig struct {
 	// Client carries the refresh calls; its own TokenSource is not used.

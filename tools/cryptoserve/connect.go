@@ -88,10 +88,12 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 		return nil, withoutPath(err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("there are more than the %d bytes allowed", limit)
+		return nil, tooMuch(limit)
 	}
 	return data, nil
 }
+
+func tooMuch(limit int64) error { return fmt.Errorf("there are more than the %d bytes allowed", limit) }
 
 func withoutPath(err error) error {
 	var path *fs.PathError

@@ -55,6 +55,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.Is(err, client.ErrCut):
+		return exitError
 	case errors.As(err, &problem):
 		switch problem.Status {
 		case http.StatusUnauthorized, http.StatusForbidden:
@@ -78,22 +80,29 @@ func exitCode(err error) int {
 
 // problemHints says for each problem code what the person at the keyboard can do.
 var problemHints = map[string]string{
-	"unauthenticated":      "the access token is wrong, has ended or was revoked: put a new one into the token file",
-	"forbidden":            "ask an administrator to grant this to the application that the token belongs to",
-	"decrypt-failed":       "give the same --context and --aad as for encrypt, and the whole ciphertext",
-	"context-mismatch":     "give the --context that the data was encrypted in",
-	"not-found":            "check the spelling of the names",
-	"too-large":            "split the data, or make it smaller",
-	"rate-limited":         "wait a little, then try again",
-	"conflict":             "something else changed this in between: look at it again, then decide",
-	"key-state":            "ask an administrator about the state of this context's key",
-	"algorithm-disallowed": "choose another context, or ask an administrator about the algorithms allowed",
-	"hsm-unavailable":      "run 'cryptoserve status': the node cannot use its token now",
-	"audit-unavailable":    "run 'cryptoserve status': the node cannot write its audit log now, often for want of disk space",
-	"ledger-unavailable":   "run 'cryptoserve status': the cluster cannot agree now; a change may or may not have been made",
-	"not-leader":           "try again in a moment",
-	"unavailable":          "run 'cryptoserve status', then try again",
-	"internal":             "tell the operator the request id: the node's log says what happened",
+	"unauthenticated":        "the access token is wrong, has ended or was revoked: put a new one into the token file",
+	"forbidden":              "ask an administrator to grant this to the application that the token belongs to",
+	"decrypt-failed":         "give the same --context and --aad as for encrypt, and the whole ciphertext",
+	"context-mismatch":       "give the --context that the data was encrypted in",
+	"not-found":              "check the spelling of the names",
+	"too-large":              "split the data, or make it smaller",
+	"rate-limited":           "wait a little, then try again",
+	"conflict":               "something else changed this in between: look at it again, then decide",
+	"key-state":              "ask an administrator about the state of the key",
+	"algorithm-disallowed":   "choose another algorithm or context ('cryptoserve algorithms' lists them), or ask an administrator",
+	"algorithm-not-approved": "choose an algorithm that 'cryptoserve algorithms' shows as allowed to protect or process",
+	"hsm-unavailable":        "run 'cryptoserve status': the node cannot use its token now",
+	"audit-unavailable":      "run 'cryptoserve status': the node cannot write its audit log now, often for want of disk space",
+	"ledger-unavailable":     "run 'cryptoserve status': the cluster cannot agree now; a change may or may not have been made",
+	"not-leader":             "try again in a moment",
+	"unavailable":            "run 'cryptoserve status', then try again",
+	"internal":               "tell the operator the request id: the node's log says what happened",
+}
+
+// routeHints is the same for what the API itself finds wrong, before it knows of any algorithm or key.
+var routeHints = map[string]string{
+	"range-not-satisfiable": "give a --range within the plaintext",
+	"length-required":       "name a file in the place of a pipe",
 }
 
 // hintFor returns the next step after an error, empty if there is none to name.
@@ -112,7 +121,9 @@ func hintFor(err error) string {
 		}
 		return "see 'cryptoserve --help'"
 	case errors.As(err, &problem):
-		return problemHints[problem.Code]
+		return firstOf(problemHints[problem.Code], routeHints[problem.Code])
+	case errors.Is(err, client.ErrCut):
+		return "try again; if it ends early again, the input may be damaged or not whole, or the node's log says why"
 	case errors.As(err, &certificate):
 		return "name the CA of this node with --ca, and the host as its certificate does with --server"
 	case errors.As(err, &connect):

@@ -16,35 +16,20 @@ const inputBytes = 16 << 20
 // input reads the whole input: the file that args names, or standard input for "-" and for no name.
 func (a *app) input(ctx context.Context, args []string) ([]byte, error) {
 	if len(args) == 0 || args[0] == "-" {
-		return a.standardInput(ctx)
+		data, err := interruptible(ctx, a.stdin, inputBytes+1)
+		if err == nil && len(data) > inputBytes {
+			err = tooMuch(inputBytes)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return data, nil
 	}
 	data, err := readFile(args[0], inputBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", args[0], err)
 	}
 	return data, nil
-}
-
-// standardInput can wait for ever, so an interrupt must end it: the caller has things to clean up.
-func (a *app) standardInput(ctx context.Context) ([]byte, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		data, err := readAtMost(a.stdin, inputBytes)
-		done <- result{data, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, fmt.Errorf("read standard input: %w", r.err)
-		}
-		return r.data, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("read standard input: %w", context.Cause(ctx))
-	}
 }
 
 // sink is where a result goes. Nothing can be seen there before Commit, and nothing is left of it without.
@@ -64,25 +49,49 @@ func (a *app) openSink(name string) (sink, error) {
 	return newFileSink(name)
 }
 
-// streamSink hands a result to a stream in one piece.
+// heldBytes is how much of a result is held back until it is whole, on its way to standard output.
+const heldBytes = 8 << 20
+
+// streamSink hands a result to a stream: in one piece at Commit, or as it comes once there is too much to hold.
 type streamSink struct {
-	out  io.Writer
-	data []byte
+	out   io.Writer
+	data  []byte
+	began bool // something of it can be seen
 }
 
 func (s *streamSink) Write(p []byte) (int, error) {
-	s.data = append(s.data, p...)
-	return len(p), nil
+	if !s.began && len(s.data)+len(p) <= heldBytes {
+		s.data = append(s.data, p...)
+		return len(p), nil
+	}
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	return s.out.Write(p)
+}
+
+func (s *streamSink) flush() error {
+	if len(s.data) == 0 && s.began {
+		return nil
+	}
+	s.began = true
+	_, err := s.out.Write(s.data)
+	clear(s.data)
+	s.data = nil
+	return err
 }
 
 func (s *streamSink) Commit() error {
-	if _, err := s.out.Write(s.data); err != nil {
+	if err := s.flush(); err != nil {
 		return fmt.Errorf("write the result: %w", withoutPath(err))
 	}
 	return nil
 }
 
-func (s *streamSink) Discard() { s.data = nil }
+func (s *streamSink) Discard() {
+	clear(s.data)
+	s.data = nil
+}
 
 // fileSink writes a new file with mode 0600 beside the old one and puts it in its place in one step.
 type fileSink struct {

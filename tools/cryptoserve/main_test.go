@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -50,6 +51,7 @@ func TestSessions(t *testing.T) {
 			"node":  changeNode,
 			"mode":  checkMode,
 			"clean": checkClean,
+			"asked": checkAsked,
 		},
 	})
 }
@@ -77,11 +79,27 @@ func checkCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// changeNode: `node problem STATUS CODE`, `node state NAME`, `node page`, `node well`.
+// checkAsked: `asked REGEXP` wants it in the last request: method, path and body. `! asked` wants that there was none at all.
+func checkAsked(ts *testscript.TestScript, neg bool, args []string) {
+	node, ok := ts.Value("node").(*node)
+	if !ok || neg != (len(args) == 0) {
+		ts.Fatalf("usage: asked REGEXP | ! asked")
+	}
+	node.mu.Lock()
+	defer node.mu.Unlock()
+	switch {
+	case neg && node.count > 0:
+		ts.Fatalf("the node was asked: %s", node.last)
+	case !neg && !regexp.MustCompile(args[0]).MatchString(node.last):
+		ts.Fatalf("the last request is %q", node.last)
+	}
+}
+
+// changeNode: `node problem STATUS CODE`, `node state NAME`, `node page`, `node pairs`, `node cut`, `node open`, `node well`.
 func changeNode(ts *testscript.TestScript, neg bool, args []string) {
 	node, ok := ts.Value("node").(*node)
 	if !ok || neg {
-		ts.Fatalf("usage: node problem STATUS CODE | node state NAME | node page | node well")
+		ts.Fatalf("usage: node problem STATUS CODE | state NAME | page | pairs | cut | open | well")
 	}
 	ts.Check(node.change(args))
 }

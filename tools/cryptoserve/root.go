@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const rootHelp = `Encrypt and decrypt with a CryptoServe Appliance, and see how it is.
+const rootHelp = `Encrypt, sign and manage keys with a CryptoServe Appliance, and see how it is.
 
 Each option can come from the environment instead:
 
@@ -92,8 +92,36 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.tokenFile, "token-file", "", "`file` with the access token")
 	flags.StringVar(&a.output, "output", outputTable, "how to show the result: `table or json`")
 	flags.DurationVar(&a.timeout, "timeout", time.Minute, "give up after this `time`, tries again included")
-	root.AddCommand(a.encryptCommand(), a.decryptCommand(), a.statusCommand(), a.versionCommand())
+	for _, g := range a.commandGroups() {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
 	return root
+}
+
+// commandGroup is a part of the list of commands that --help shows.
+type commandGroup struct {
+	title    string
+	commands []*cobra.Command
+}
+
+func (a *app) commandGroups() []commandGroup {
+	return []commandGroup{
+		{"Data under a context", []*cobra.Command{
+			a.encryptCommand(), a.decryptCommand(), a.batchCommand(), a.rewrapCommand(), a.datakeyCommand(),
+		}},
+		{"With a key", []*cobra.Command{
+			a.signCommand(), a.verifyCommand(), a.macCommand(), a.macVerifyCommand(), a.kemCommand(), a.agreeCommand(),
+		}},
+		{"Without a key", []*cobra.Command{a.hashCommand(), a.kdfCommand(), a.passwordCommand(), a.randomCommand()}},
+		{"Management", []*cobra.Command{
+			a.contextCommand(), a.keyCommand(), a.importLegacyCommand(), a.algorithmsCommand(), a.fipsCommand(), a.statusCommand(),
+			a.versionCommand(),
+		}},
+	}
 }
 
 // usageArgs marks what a check of the arguments finds as wrong use.

@@ -83,6 +83,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "Show the version of this program",
+		Long:    "Show the version of this program, and of what it was built with.",
 		Example: "  cryptoserve version --output json",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
