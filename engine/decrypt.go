@@ -8,6 +8,7 @@ import (
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/envelope"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/kem"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/policy"
 	"cryptoserve/engine/secret"
@@ -103,14 +104,14 @@ func (e *Engine) open(ctx context.Context, s *policy.Subject, action policy.Acti
 		if _, err := e.authorize(s, action, f.Context); err == nil {
 			return o, contextMismatch(f.Context, p.context.Name)
 		}
-		return o, pretend(f, in, causeContext)
+		return o, e.pretend(f, in, causeContext)
 	}
 	key, why, err := e.openingKey(ctx, p, &o)
 	if err != nil {
 		return o, err
 	}
 	if why != "" {
-		return o, pretend(f, in, why)
+		return o, e.pretend(f, in, why)
 	}
 	if o.legacy {
 		o.plaintext, err = f.OpenImported(in.Dst[:0], key.bytes(), in.AssociatedData)
@@ -242,9 +243,39 @@ func opens(v *keys.Version, f *envelope.Frame) bool {
 }
 
 // pretend does the work of a decryption with a wrong key and returns its failure.
-func pretend(f *envelope.Frame, in *DecryptRequest, why fault.Cause) error {
+func (e *Engine) pretend(f *envelope.Frame, in *DecryptRequest, why fault.Cause) error {
+	if key := e.decoys[f.Algorithm]; key != nil && len(f.Encapsulated) > 0 {
+		if shared, err := key.Decapsulate(f.Encapsulated); err == nil {
+			clear(shared)
+		}
+	}
 	f.Pretend(in.AssociatedData)
 	return decryptFailed(why)
+}
+
+// decapsulator is a private key that takes a secret out of a ciphertext.
+type decapsulator interface {
+	Decapsulate(ciphertext []byte) ([]byte, error)
+}
+
+// newDecoys returns a private key for each algorithm that encapsulates, for frames that name no usable one.
+func newDecoys() (map[algs.Name]decapsulator, error) {
+	decoys := map[algs.Name]decapsulator{}
+	for _, row := range algs.Rows() {
+		if row.Class != algs.ClassHybrid || row.ReadOnly {
+			continue
+		}
+		_, private, err := kem.Generate(row.Name)
+		if err != nil {
+			return nil, err
+		}
+		if decoys[row.Name], err = kem.ParsePrivate(row.Name, private); err != nil {
+			return nil, err
+		}
+		clear(private)
+	}
+	decoys[algs.ChaCha20Poly1305MLKEM768] = decoys[algs.AES256GCMMLKEM768] // the same encapsulation
+	return decoys, nil
 }
 
 func openCause(err error) fault.Cause {

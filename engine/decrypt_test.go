@@ -172,6 +172,9 @@ func TestInvariant03NoPlaintextStaysWithoutRecord(t *testing.T) {
 // allocates, which does not depend on the machine's load.
 func TestInvariant09DecoyDoesTheWork(t *testing.T) {
 	w, l := newShiftingWorld(t)
+	w.newContext(w.tenant, engine.ContextSpec{Name: "quantum", QuantumSafe: true})
+	w.app = w.newApplication(w.tenant, "all", "user-pii", "legacy", "quantum")
+	hybrid := w.mustEncrypt("quantum", "x", "")
 	pii, legacy := w.mustEncrypt("user-pii", "x", ""), w.mustEncrypt("legacy", "x", "")
 	const unknown, unknown3 = "key_user-pii_0000000000000000", "key_legacy_0000000000000000"
 	uncommitted := func(frame []byte) []byte {
@@ -190,11 +193,13 @@ func TestInvariant09DecoyDoesTheWork(t *testing.T) {
 		return n
 	}
 	work4 := allocations("user-pii", uncommitted(pii.Ciphertext), "commitment")
+	workHybrid := allocations("quantum", uncommitted(hybrid.Ciphertext), "commitment")
 	work3 := allocations("legacy", uncommitted(legacy.Ciphertext), "commitment")
 	frame := func(context string) []byte {
 		return reheader(t, pii.Ciphertext, `"ctx":"user-pii","kid":"`+pii.KeyID, `"ctx":"`+context+`","kid":"`+unknown)
 	}
 	suspended := edits{version: func(v *keys.Version) { v.State = keys.Suspended }}
+	decoys := w.engine.CountDecoys()
 	tests := []struct {
 		name, context string
 		frame         []byte
@@ -203,6 +208,7 @@ func TestInvariant09DecoyDoesTheWork(t *testing.T) {
 		work          float64
 	}{
 		{"unknown key", "user-pii", frame("user-pii"), edits{}, "key", work4},
+		{"unknown key pair", "quantum", reheader(t, hybrid.Ciphertext, hybrid.KeyID, "key_quantum_0000000000000000"), edits{}, "key", workHybrid},
 		{"unknown key, format 3", "legacy", reheader(t, legacy.Ciphertext, legacy.KeyID, unknown3), edits{}, "key", work3},
 		{"context that the subject may not use", "user-pii", frame("closed"), edits{}, "context", work4},
 		{"key that may not process", "user-pii", pii.Ciphertext, suspended, "key-state", work4},
@@ -214,6 +220,9 @@ func TestInvariant09DecoyDoesTheWork(t *testing.T) {
 			// What differs by a few is how the records are looked up; the work of a wrong key is far more.
 			if got := allocations(tt.context, tt.frame, tt.cause); got < tt.work-5 {
 				t.Errorf("refused with %.0f allocations, a wrong key takes %.0f", got, tt.work)
+			}
+			if hybrid := tt.context == "quantum"; hybrid != (decoys.Swap(0) > 0) {
+				t.Error("a decoy decapsulates where it should not, or none where it should")
 			}
 		})
 	}

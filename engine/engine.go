@@ -132,6 +132,7 @@ type Engine struct {
 	deks    *keyCache[secret.Bytes]
 	signers *keyCache[*signature.PrivateKey]
 	openers *keyCache[*kem.PrivateKey]
+	decoys  map[algs.Name]decapsulator
 }
 
 // New returns an Engine.
@@ -157,10 +158,11 @@ func New(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans}
-	var errs [3]error
+	var errs [4]error
 	e.deks, errs[0] = newKeyCache[secret.Bytes](c)
 	e.signers, errs[1] = newKeyCache[*signature.PrivateKey](c)
 	e.openers, errs[2] = newKeyCache[*kem.PrivateKey](c)
+	e.decoys, errs[3] = newDecoys()
 	return e, errors.Join(errs[:]...)
 }
 

@@ -1,5 +1,26 @@
 package engine
 
+import "sync/atomic"
+
+// CountDecoys counts the decapsulations with decoy keys from now on.
+func (e *Engine) CountDecoys() *atomic.Int64 {
+	n := new(atomic.Int64)
+	for name, d := range e.decoys {
+		e.decoys[name] = countingDecoy{d, n}
+	}
+	return n
+}
+
+type countingDecoy struct {
+	decapsulator
+	n *atomic.Int64
+}
+
+func (c countingDecoy) Decapsulate(ciphertext []byte) ([]byte, error) {
+	c.n.Add(1)
+	return c.decapsulator.Decapsulate(ciphertext)
+}
+
 // Meters returns how many meters there are.
 func (e *Engine) Meters() int {
 	n := 0

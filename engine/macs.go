@@ -74,7 +74,7 @@ func (e *Engine) macWith(ctx context.Context, v *keys.Version, in *MACRequest) (
 type MACVerifyRequest struct {
 	MACRequest
 
-	MAC   []byte // its length is the one that was asked for
+	MAC   []byte // OutputBytes long: who made a short one says so here too
 	KeyID string // the version that made it; empty tries them, newest first
 }
 
@@ -82,14 +82,10 @@ type MACVerifyRequest struct {
 func (e *Engine) VerifyMAC(ctx context.Context, c *Call, in *MACVerifyRequest) (VerifyResult, error) {
 	r := c.begin(policy.VerifyMAC)
 	r.Resource, r.In = in.Key, len(in.Message)
-	request := in.MACRequest
-	if request.OutputBytes == 0 {
-		request.OutputBytes = len(in.MAC)
-	}
 	var out VerifyResult
 	err := e.processWithKey(ctx, c, &r, policy.VerifyMAC, in.Key, in.KeyID, keys.PurposeMAC, func(v *keys.Version, row algs.Row) (bool, error) {
 		out.Algorithm, out.Warnings = string(row.Name), e.warnings(row)
-		tag, err := e.macWith(ctx, v, &request)
+		tag, err := e.macWith(ctx, v, &in.MACRequest)
 		if err != nil {
 			return false, err
 		}

@@ -300,3 +300,27 @@ func TestInvariant05KeyObjectStates(t *testing.T) {
 		}
 	}
 }
+
+// TestShortMACsOnlyWhenAskedFor: whoever verifies says how long the code has to be, not the code itself.
+func TestShortMACsOnlyWhenAskedFor(t *testing.T) {
+	w := newWorld(t)
+	for _, p := range []keys.Protection{keys.Host, keys.Token} {
+		name := w.newKey(algs.HMACSHA256, p)
+		code := engine.MACRequest{Key: name, Message: []byte("m")}
+		full, err := w.engine.MAC(t.Context(), w.call(), &code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for bytes, want := range map[int]bool{0: false, 16: true} {
+			code.OutputBytes = bytes
+			got, err := w.engine.VerifyMAC(t.Context(), w.call(), &engine.MACVerifyRequest{MACRequest: code, MAC: full.MAC[:16]})
+			if err != nil || got.Valid != want {
+				t.Errorf("%s, %d bytes asked for: %+v, %v", p, bytes, got, err)
+			}
+		}
+		code.OutputBytes = 15
+		if _, err := w.engine.VerifyMAC(t.Context(), w.call(), &engine.MACVerifyRequest{MACRequest: code, MAC: full.MAC[:15]}); !errors.Is(err, fault.Malformed) {
+			t.Errorf("15 bytes: %v", err)
+		}
+	}
+}

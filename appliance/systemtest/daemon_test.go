@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	build := exec.Command("go", "build", raceFlag, "-o", binary, "cryptoserve/appliance/cmd/cryptoserved")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	build.Env = append(os.Environ(), "GOFIPS140=v1.0.0") // as the release is built
 	code := 1
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the daemon:", err)
@@ -318,6 +319,11 @@ func (c *caller) do(method, path string, body any) (int, http.Header, []byte) {
 }
 
 func (c *caller) try(method, path string, body any) (int, http.Header, []byte, error) {
+	return c.tryAs("", method, path, body)
+}
+
+// tryAs makes a request with a media type; empty means none.
+func (c *caller) tryAs(mediaType, method, path string, body any) (int, http.Header, []byte, error) {
 	var raw []byte
 	switch b := body.(type) {
 	case nil:
@@ -334,6 +340,9 @@ func (c *caller) try(method, path string, body any) (int, http.Header, []byte, e
 	r, err := http.NewRequest(method, c.d.url+path, bytes.NewReader(raw))
 	if err != nil {
 		return 0, nil, nil, err
+	}
+	if mediaType != "" {
+		r.Header.Set("Content-Type", mediaType)
 	}
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
@@ -359,6 +368,30 @@ func ask[T any](c *caller, method, path string, body any) T {
 		c.d.t.Fatal(err)
 	}
 	return out
+}
+
+// created is ask for a request that makes something: 201.
+func created[T any](c *caller, path string, body any) T {
+	c.d.t.Helper()
+	var out T
+	status, _, raw := c.do(http.MethodPost, path, body)
+	if status != http.StatusCreated {
+		c.d.t.Fatalf("POST %s: %d %s", path, status, raw)
+	}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		c.d.t.Fatal(err)
+	}
+	return out
+}
+
+// stream sends data of any size to a streaming route and returns the whole answer.
+func (c *caller) stream(path string, data []byte) (int, []byte) {
+	c.d.t.Helper()
+	status, _, answer, err := c.tryAs("application/octet-stream", http.MethodPost, path, data)
+	if err != nil {
+		c.d.t.Fatal(err)
+	}
+	return status, answer
 }
 
 // fails makes a request that must answer with a problem of this status and code, and returns the problem.
