@@ -1,13 +1,18 @@
 package api
 
 import (
+	"math"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"cryptoserve/api/wire"
 	"cryptoserve/engine"
+	"cryptoserve/engine/algs"
+	"cryptoserve/engine/directory"
 )
+
+const contextsPath = "/api/v1/contexts"
 
 func (s *Server) contexts(x *exchange) error {
 	list, err := s.config.Engine.Contexts(x.r.Context(), &x.call)
@@ -26,7 +31,14 @@ func wireContext(info engine.ContextInfo) wire.Context {
 	out := wire.Context{
 		Name: c.Name, Description: c.Description, Algorithm: string(c.Algorithm), Format: int(c.Format),
 		Derivation: c.Derivation.String(), Status: c.Status.String(), KeyID: c.ActiveKey, Version: c.Versions,
-		CreatedAt: timestamp(time.UnixMilli(c.CreatedAt)),
+		CreatedAt: milliseconds(c.CreatedAt),
+		AlgorithmPolicy: wire.AlgorithmPolicy{
+			Enforcement: c.Enforcement.String(), AllowedAlgorithms: make([]string, 0, len(c.Allowed)),
+			MinimumBits: int(c.MinimumBits), RequireQuantumSafe: c.QuantumSafe,
+		},
+	}
+	for _, name := range c.Allowed {
+		out.AlgorithmPolicy.AllowedAlgorithms = append(out.AlgorithmPolicy.AllowedAlgorithms, string(name))
 	}
 	if v := info.Version; v != nil {
 		out.KeyID, out.Version = v.ID, v.Number
@@ -34,12 +46,62 @@ func wireContext(info engine.ContextInfo) wire.Context {
 	return out
 }
 
+func (s *Server) createContext(x *exchange) error {
+	var in wire.CreateContextRequest
+	if err := x.json.into(x.body, &in); err != nil {
+		return err
+	}
+	spec, err := contextSpec(&in)
+	if err != nil {
+		return err
+	}
+	record, err := s.config.Engine.CreateContext(x.r.Context(), &x.call, spec)
+	if err != nil {
+		return err
+	}
+	x.created(contextsPath + "/" + record.Name)
+	return x.answer(wireContext(engine.ContextInfo{Record: record}))
+}
+
+// contextSpec reads what a new context is to be. What the names and numbers mean together is the engine's decision.
+func contextSpec(in *wire.CreateContextRequest) (engine.ContextSpec, error) {
+	spec := engine.ContextSpec{Name: in.Name, Description: in.Description, Algorithm: algs.Name(in.Algorithm)}
+	switch in.Format {
+	case 0, 3, 4:
+		spec.Format = uint8(in.Format)
+	default:
+		return spec, malformedField("format", "is neither 3 nor 4")
+	}
+	switch in.Derivation {
+	case "", directory.Salted.String():
+		spec.Derivation = directory.Salted
+	case directory.Deterministic.String():
+		spec.Derivation = directory.Deterministic
+	default:
+		return spec, malformedField("derivation", "is neither salted nor deterministic")
+	}
+	if in.AlgorithmPolicy == nil {
+		return spec, nil
+	}
+	p := in.AlgorithmPolicy
+	var known bool
+	if spec.Enforcement, known = directory.ParseEnforcement(p.Enforcement); !known {
+		return spec, malformedField("algorithm_policy.enforcement", "is none of none, warn, enforce")
+	}
+	if p.MinimumBits < 0 || p.MinimumBits > math.MaxUint16 {
+		return spec, malformedField("algorithm_policy.minimum_bits", "is out of range")
+	}
+	spec.MinimumBits, spec.QuantumSafe = uint16(p.MinimumBits), p.RequireQuantumSafe
+	for _, name := range p.AllowedAlgorithms {
+		spec.Allowed = append(spec.Allowed, algs.Name(name))
+	}
+	return spec, nil
+}
+
 // rotateContext takes no body, or an empty object.
 func (s *Server) rotateContext(x *exchange) error {
-	if len(x.body) > 0 {
-		if err := x.json.object(x.body, nil); err != nil {
-			return err
-		}
+	if err := x.nothing(); err != nil {
+		return err
 	}
 	res, err := s.config.Engine.RotateContext(x.r.Context(), &x.call, x.params.ByName("context"))
 	if err != nil {
@@ -52,7 +114,7 @@ func (s *Server) rotateContext(x *exchange) error {
 
 // answer makes a wire type the body of the answer.
 func (x *exchange) answer(v any) error {
-	body, err := json.Marshal(v)
+	body, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"cryptoserve/api/wire"
 	"cryptoserve/engine"
 	"cryptoserve/engine/directory"
 )
@@ -40,7 +41,7 @@ var decryptFields = []field{
 // overhead is room for all of an answer or a frame but its data, so that neither is moved while it grows.
 const overhead = 1 << 10
 
-// The answers of encrypt and decrypt are appended by hand: they are most of what this server does, and their base64 goes
+// The answers of encrypt, decrypt and of batches are appended by hand: they are most of what this server does, and their base64 goes
 // straight to where it is sent from. Tests hold them equal to what wire's types encode to.
 
 func (s *Server) encrypt(x *exchange) error {
@@ -61,6 +62,12 @@ func (s *Server) encrypt(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	x.answerFrame(&res)
+	return nil
+}
+
+// answerFrame appends the answer that carries a frame: wire.EncryptResponse.
+func (x *exchange) answerFrame(res *engine.EncryptResult) {
 	x.result = res.Ciphertext
 	out := grow(x.out, base64.StdEncoding.EncodedLen(len(res.Ciphertext))+overhead)
 	out = append(out, `{"ciphertext":"`...)
@@ -71,14 +78,52 @@ func (s *Server) encrypt(x *exchange) error {
 	out = appendQuoted(out, res.KeyID)
 	out = append(out, `,"format":`...)
 	out = strconv.AppendInt(out, int64(res.Format), 10)
-	out = append(out, `,"warnings":[`...)
-	for i, w := range res.Warnings {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = appendQuoted(out, w)
+	out = append(out, `,"warnings":`...)
+	x.out = append(appendTexts(out, res.Warnings), '}')
+}
+
+// rewrap takes what decrypt takes and answers as encrypt does.
+func (s *Server) rewrap(x *exchange) error {
+	if err := x.json.object(x.body, decryptFields); err != nil {
+		return err
 	}
-	x.out = append(out, "]}"...)
+	v := &x.json.values
+	x.result = grow(x.result, len(v[dataField].bytes)+overhead)
+	res, err := s.config.Engine.Rewrap(x.r.Context(), &x.call, &engine.RewrapRequest{
+		Context: v[contextField].text, Ciphertext: v[dataField].bytes, AssociatedData: v[associatedDataField].bytes, Dst: x.result,
+	})
+	if err != nil {
+		return err
+	}
+	x.answerFrame(&res)
+	return nil
+}
+
+func (s *Server) dataKey(x *exchange) error { return x.dataKey(true) }
+
+func (s *Server) dataKeyWrapped(x *exchange) error { return x.dataKey(false) }
+
+func (x *exchange) dataKey(plaintext bool) error {
+	var in wire.DataKeyRequest
+	if err := x.json.into(x.body, &in); err != nil {
+		return err
+	}
+	res, err := x.server.config.Engine.DataKey(x.r.Context(), &x.call, &engine.DataKeyRequest{
+		Context: in.Context, AssociatedData: in.AssociatedData, Bytes: in.Bytes,
+	}, plaintext)
+	if err != nil {
+		return err
+	}
+	m := x.object(len(res.Plaintext) + len(res.Wrapped.Ciphertext))
+	if plaintext {
+		m.secret("plaintext", res.Plaintext)
+	}
+	m.binary("ciphertext", res.Wrapped.Ciphertext)
+	m.text("algorithm", res.Wrapped.Algorithm)
+	m.text("key_id", res.Wrapped.KeyID)
+	m.number("format", res.Wrapped.Format)
+	m.texts("warnings", res.Wrapped.Warnings)
+	x.out = m.end()
 	return nil
 }
 

@@ -42,6 +42,9 @@ type exchange struct {
 	result  []byte // what the engine appends its result to
 	encrypt engine.EncryptRequest
 	decrypt engine.DecryptRequest
+	batch   engine.BatchRequest
+
+	transfer *transfer // of a stream that is running
 
 	share int64 // what the body holds of Server.bodies
 
@@ -56,6 +59,9 @@ type exchange struct {
 
 // serve answers one request.
 func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p httprouter.Params) {
+	if row.stream != nil && bringsStream(r.Header) {
+		row = row.stream
+	}
 	x := s.exchanges.Get().(*exchange)
 	x.server, x.w, x.r, x.params, x.route = s, w, r, p, row
 	x.status, x.contentType = http.StatusOK, applicationJSON
@@ -66,10 +72,18 @@ func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p htt
 	// A panic beyond run ends the connection and nothing else: the share comes back.
 	defer x.end()
 
-	if err := x.run(); err != nil {
-		x.fail(err)
+	err := x.run()
+	switch {
+	case x.transfer == nil || !x.transfer.begun:
+		if err != nil {
+			x.fail(err)
+		}
+		x.send()
+	case err != nil:
+		x.cut(err)
+	default:
+		x.transfer.end()
 	}
-	x.send()
 	x.log()
 	x.answered = true
 }
@@ -96,11 +110,13 @@ func (x *exchange) run() (err error) {
 			return err
 		}
 	}
-	if x.takesInput() && x.r.URL.RawQuery != "" {
+	if x.takesInput() && !x.route.query && x.r.URL.RawQuery != "" {
 		return &fault.Error{Kind: fault.Malformed, Op: "api.query", Detail: "the route takes no query parameters"}
 	}
-	if err := x.readBody(); err != nil {
-		return err
+	if !x.route.streams {
+		if err := x.readBody(); err != nil {
+			return err
+		}
 	}
 	if x.route.timeout > 0 {
 		ctx, cancel := context.WithTimeout(x.r.Context(), x.route.timeout)
@@ -127,7 +143,10 @@ func (x *exchange) resource() string {
 	if !x.route.known() {
 		return x.r.Method + " " + x.r.URL.Path
 	}
-	return x.params.ByName("context")
+	if len(x.params) == 0 {
+		return ""
+	}
+	return x.params[0].Value
 }
 
 // readBody reads the body, if the route takes one, into x.body.
@@ -232,19 +251,19 @@ func source(r *http.Request) string {
 func (x *exchange) send() {
 	h := x.w.Header()
 	own := make([]string, 3)
-	h["Content-Type"] = x.contentType
-	h["Cache-Control"] = noStore
-	h["X-Content-Type-Options"] = noSniff
-	own[0] = strconv.Itoa(len(x.out))
-	h["Content-Length"] = own[0:1:1]
-	own[1] = x.call.RequestID
-	h["X-Request-Id"] = own[1:2:2]
+	x.setHeaders(h, own[0:1:1])
+	own[1] = strconv.Itoa(len(x.out))
+	h["Content-Length"] = own[1:2:2]
 	if receipt := x.call.Receipt; receipt.Sequence != 0 {
 		own[2] = receipt.String()
-		h["Audit-Receipt"] = own[2:3:3]
+		h[receiptHeader] = own[2:3:3]
 	}
-	if x.server.draining.Load() {
+	if x.route.streams && x.r.ProtoMajor == 1 && x.r.ContentLength != 0 && (x.transfer == nil || !x.transfer.ended) {
+		// What the client still sends is not read, however much it is.
 		h["Connection"] = connectionClose
+	}
+	if x.transfer != nil {
+		x.transfer.setWrite(time.Now())
 	}
 	x.w.WriteHeader(x.status)
 	if _, err := x.w.Write(x.out); err != nil {
@@ -254,10 +273,23 @@ func (x *exchange) send() {
 	}
 }
 
+// setHeaders sets the header fields that each answer has. id is where the request id has room.
+func (x *exchange) setHeaders(h http.Header, id []string) {
+	h["Content-Type"] = x.contentType
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
+	id[0] = x.call.RequestID
+	h["X-Request-Id"] = id
+	if x.server.draining.Load() {
+		h["Connection"] = connectionClose
+	}
+}
+
 // log reports what an operator should look at. The audit log is the record of each request.
 func (x *exchange) log() {
 	took := time.Since(x.call.Start)
-	slow := took >= x.server.config.Limits.SlowRequest
+	// How long a stream takes is its client's doing.
+	slow := took >= x.server.config.Limits.SlowRequest && !x.route.streams
 	if x.status < http.StatusInternalServerError && !slow {
 		return
 	}
@@ -283,8 +315,8 @@ func (x *exchange) release() {
 		clear(x.out)
 	}
 	x.body, x.result, x.out = poolable(x.body), poolable(x.result), poolable(x.out)
-	x.w, x.r, x.params, x.route = nil, nil, nil, nil
-	x.call, x.encrypt, x.decrypt = engine.Call{}, engine.EncryptRequest{}, engine.DecryptRequest{}
+	x.w, x.r, x.params, x.route, x.transfer = nil, nil, nil, nil, nil
+	x.call, x.encrypt, x.decrypt, x.batch = engine.Call{}, engine.EncryptRequest{}, engine.DecryptRequest{}, engine.BatchRequest{}
 	x.problem, x.err, x.answered = "", nil, false
 	x.server.exchanges.Put(x)
 }

@@ -3,11 +3,15 @@ package api
 import (
 	"bytes"
 	"encoding/base64"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
 
 	"cryptoserve/api/wire"
+	"cryptoserve/engine"
 	"cryptoserve/engine/fault"
 )
 
@@ -94,6 +98,131 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q was read as %+v", body, v)
 		}
 	})
+}
+
+// batchReference reads a batch to encrypt by other means, as reference does a single request.
+func batchReference(body []byte) (want wire.BatchEncryptRequest, ok bool) {
+	type item struct {
+		Reference      *string `json:"reference"`
+		Plaintext      *string `json:"plaintext"`
+		AssociatedData *string `json:"associated_data"`
+	}
+	var in struct {
+		Context   *string `json:"context"`
+		Usage     *string `json:"usage"`
+		Algorithm *string `json:"algorithm"`
+		Items     *[]item `json:"items"`
+	}
+	var raw map[string]any
+	if json.Unmarshal(body, &in, json.RejectUnknownMembers(true)) != nil || in.Context == nil || in.Items == nil ||
+		json.Unmarshal(body, &raw) != nil || holdsNull(raw) {
+		return want, false
+	}
+	ok = true
+	text := func(s *string, most int) string {
+		if s == nil {
+			return ""
+		}
+		ok = ok && len(*s) <= most
+		return *s
+	}
+	decode := func(s *string) []byte {
+		b, err := base64.StdEncoding.DecodeString(text(s, len(body)))
+		ok = ok && err == nil && base64.StdEncoding.EncodeToString(b) == text(s, len(body))
+		return b
+	}
+	want = wire.BatchEncryptRequest{Context: text(in.Context, 64), Usage: text(in.Usage, 64), Algorithm: text(in.Algorithm, 64)}
+	for _, one := range *in.Items {
+		ok = ok && one.Plaintext != nil
+		want.Items = append(want.Items, wire.BatchEncryptItem{
+			Reference: text(one.Reference, 128), Plaintext: decode(one.Plaintext), AssociatedData: decode(one.AssociatedData),
+		})
+	}
+	return want, ok && len(want.Items) <= engine.MaxBatch
+}
+
+func holdsNull(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		for _, e := range v {
+			if holdsNull(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, holdsNull)
+	}
+	return false
+}
+
+// FuzzBatch compares the decoder of batches with the reference, on a decoder that was used before; and the decoder of wire
+// types with both.
+func FuzzBatch(f *testing.F) {
+	for _, seed := range []string{
+		`{"context":"a","items":[{"plaintext":"aGVsbG8="}]}`,
+		`{"items":[{"plaintext":"","associated_data":"AA==","reference":"r"},{"plaintext":"AA=="}],"context":"a","usage":"u","algorithm":"x"}`,
+		`{"context":"a","items":[{"plaintext":"","reference":"\u0000\ud83d\ude00\/"}]}`,
+		`{"context":"a","items":[]}`, `{"context":"a","items":{}}`, `{"context":"a","items":[[]]}`, `{"context":"a","items":[{}]}`,
+		`{"context":"a","items":[null]}`, `{"context":"a","items":[{"plaintext":null}]}`, `{"context":"a","items":[{"plaintext":"AB=="}]}`,
+		`{"context":"a","items":[{"plaintext":"","plaintext":""}]}`, `{"context":"a","items":[],"items":[]}`, `{"context":"a"}`,
+		`{"context":"a","items":[{"plaintext":""}`, `{"context":"a","items":[{"plaintext":""},]}`, `{"items":[{"plaintext":""} {}]}`,
+		`{"context":"a","items":[` + strings.Repeat(`{"plaintext":""},`, 1000) + `{"plaintext":""}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	var d, generic decoder
+	f.Fuzz(func(t *testing.T, body []byte) {
+		want, good := batchReference(body)
+		err := d.object(bytes.Clone(body), batchEncryptFields)
+		defer d.wipe()
+		if (err == nil) != good {
+			t.Fatalf("%q: %v, the reference says %v", body, err, good)
+		}
+		var wired wire.BatchEncryptRequest
+		wireErr := generic.into(bytes.Clone(body), &wired)
+		defer generic.wipe()
+		if err != nil {
+			if kind := fault.Of(err); kind != fault.Malformed && kind != fault.TooLarge {
+				t.Fatalf("%q: %v", body, err)
+			}
+			// References are longer than the names of things that into takes, and it does not count.
+			if wireErr == nil && fault.Of(err) == fault.Malformed {
+				t.Fatalf("%q: %v, and yet into takes it", body, err)
+			}
+			return
+		}
+		if wireErr != nil && !strings.Contains(wireErr.(*fault.Error).Fields[0].Detail, "is longer than") {
+			t.Fatalf("%q: into says %v", body, wireErr)
+		}
+		v := &d.values
+		if v[batchContext].text != want.Context || v[batchUsage].text != want.Usage || v[batchAlgorithm].text != want.Algorithm ||
+			len(d.batch) != len(want.Items) || len(d.references) != len(want.Items) {
+			t.Fatalf("%q was read as %+v with %d items", body, v, len(d.batch))
+		}
+		for i, item := range want.Items {
+			got := &d.batch[i]
+			if !bytes.Equal(got.Data, item.Plaintext) || !bytes.Equal(got.AssociatedData, item.AssociatedData) ||
+				string(d.references[i]) != item.Reference {
+				t.Fatalf("%q: item %d was read as %+v, %q", body, i, got, d.references[i])
+			}
+		}
+		if wireErr == nil && !reflect.DeepEqual(clean(wired), clean(want)) {
+			t.Fatalf("%q: into read %+v, want %+v", body, wired, want)
+		}
+	})
+}
+
+// clean makes absent and empty alike.
+func clean(r wire.BatchEncryptRequest) wire.BatchEncryptRequest {
+	list := make([]wire.BatchEncryptItem, 0, len(r.Items))
+	for _, item := range r.Items {
+		item.Plaintext, item.AssociatedData = append([]byte{}, item.Plaintext...), append([]byte{}, item.AssociatedData...)
+		list = append(list, item)
+	}
+	r.Items = list
+	return r
 }
 
 // FuzzAnswer: whatever the engine says in its strings, the answer is JSON that says the same.

@@ -20,8 +20,12 @@ import (
 	"cryptoserve/engine/policy"
 )
 
-// echo is an engine that gives back what it gets: the frame is the plaintext.
-type echo struct{ failure error }
+// echo is an engine that gives back what it gets: the frame is the plaintext. It has nothing but what encrypts and decrypts.
+type echo struct {
+	Engine
+
+	failure error
+}
 
 func (e echo) Encrypt(_ context.Context, c *engine.Call, in *engine.EncryptRequest) (engine.EncryptResult, error) {
 	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
@@ -35,10 +39,26 @@ func (e echo) Decrypt(_ context.Context, c *engine.Call, in *engine.DecryptReque
 	return engine.DecryptResult{Plaintext: append(in.Dst[:0], in.Ciphertext...), KeyID: "key_user-pii_0123456789abcdef"}, e.failure
 }
 
-func (echo) Contexts(context.Context, *engine.Call) ([]engine.ContextInfo, error) { return nil, nil }
+// batch gives the items back.
+func (echo) batch(c *engine.Call, in *engine.BatchRequest) (engine.BatchResult, error) {
+	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
+	out := engine.BatchResult{Items: make([]engine.BatchItemResult, len(in.Items)), Dst: in.Dst[:0]}
+	for i := range in.Items {
+		start := len(out.Dst)
+		out.Dst = append(out.Dst, in.Items[i].Data...)
+		out.Items[i] = engine.BatchItemResult{
+			Data: out.Dst[start:], Algorithm: "AES-256-GCM", KeyID: "key_user-pii_0123456789abcdef", Format: 4,
+		}
+	}
+	return out, nil
+}
 
-func (echo) RotateContext(context.Context, *engine.Call, string) (engine.RotateResult, error) {
-	return engine.RotateResult{}, nil
+func (e echo) EncryptBatch(_ context.Context, c *engine.Call, in *engine.BatchRequest) (engine.BatchResult, error) {
+	return e.batch(c, in)
+}
+
+func (e echo) DecryptBatch(_ context.Context, c *engine.Call, in *engine.BatchRequest) (engine.BatchResult, error) {
+	return e.batch(c, in)
 }
 
 func (echo) Refuse(_ context.Context, _ *engine.Call, _ policy.Action, _ string, cause error) error {

@@ -32,7 +32,13 @@ type route struct {
 	timeout time.Duration
 	// secretAnswer marks an answer that must not stay in a pooled buffer.
 	secretAnswer bool
-	handle       func(*Server, *exchange) error
+	// query marks a route that reads its query. All others refuse one.
+	query  bool
+	handle func(*Server, *exchange) error
+	// stream, if set, is what serves a request that brings a stream instead of JSON.
+	stream *route
+	// streams marks such a route: it reads query and body itself, in constant memory, and its answer can break off.
+	streams bool
 }
 
 // audited reports whether each request to the route has a record in the audit log.
@@ -49,32 +55,113 @@ var (
 
 // routes returns the route table. Each row is an operation of openapi.yaml, and the other way round.
 func routes(l Limits) []route {
-	const get, post = http.MethodGet, http.MethodPost
-	return []route{
+	return slices.Concat(dataRoutes(l), keyUseRoutes(l), computeRoutes(l), managementRoutes(l), []route{
 		{
-			method: post, path: "/api/v1/crypto/encrypt", action: policy.Encrypt, access: subjects,
-			bodyBytes: l.CryptoBodyBytes, handle: (*Server).encrypt,
-		},
-		{
-			method: post, path: "/api/v1/crypto/decrypt", action: policy.Decrypt, access: subjects,
-			bodyBytes: l.CryptoBodyBytes, secretAnswer: true, handle: (*Server).decrypt,
-		},
-		{
-			method: post, path: "/api/v1/auth/refresh", action: policy.RefreshToken, access: anybody,
+			method: http.MethodPost, path: "/api/v1/auth/refresh", action: policy.RefreshToken, access: anybody,
 			bodyBytes: l.BodyBytes, timeout: l.ChangeTimeout, secretAnswer: true, handle: (*Server).refresh,
 		},
-		{
-			method: get, path: "/api/v1/contexts", action: policy.ListContexts, access: subjects,
-			timeout: l.ChangeTimeout, handle: (*Server).contexts,
-		},
-		{
-			method: post, path: "/api/v1/contexts/:context/rotate", action: policy.RotateContext, access: subjects,
-			bodyBytes: l.BodyBytes, timeout: l.ChangeTimeout, handle: (*Server).rotateContext,
-		},
-		{method: get, path: "/health/live", access: anybody, handle: (*Server).live},
-		{method: get, path: "/health/ready", access: anybody, handle: (*Server).ready},
-		{method: get, path: "/health/state", access: anybody, handle: (*Server).state},
-		{method: get, path: "/openapi.yaml", access: anybody, handle: (*Server).openAPI},
+		{method: http.MethodGet, path: "/health/live", access: anybody, handle: (*Server).live},
+		{method: http.MethodGet, path: "/health/ready", access: anybody, handle: (*Server).ready},
+		{method: http.MethodGet, path: "/health/state", access: anybody, handle: (*Server).state},
+		{method: http.MethodGet, path: "/openapi.yaml", access: anybody, handle: (*Server).openAPI},
+	})
+}
+
+// crypto returns a row of an operation with data.
+func crypto(name string, action policy.Action, bodyBytes int64, handle func(*Server, *exchange) error) route {
+	return route{
+		method: http.MethodPost, path: "/api/v1/crypto/" + name, action: action, access: subjects, bodyBytes: bodyBytes, handle: handle,
+	}
+}
+
+// secretly marks the answer of a row as a secret.
+func secretly(r route) route {
+	r.secretAnswer = true
+	return r
+}
+
+// orStream lets a row also take a stream.
+func orStream(r route, action policy.Action, handle func(*Server, *exchange) error) route {
+	r.stream = &route{
+		method: r.method, path: r.path, action: action, access: r.access, query: true, handle: handle, streams: true,
+	}
+	return r
+}
+
+// dataRoutes protect data in contexts.
+func dataRoutes(l Limits) []route {
+	most := l.CryptoBodyBytes
+	return []route{
+		orStream(crypto("encrypt", policy.Encrypt, most, (*Server).encrypt), policy.EncryptStream, (*Server).encryptStream),
+		orStream(secretly(crypto("decrypt", policy.Decrypt, most, (*Server).decrypt)), policy.DecryptStream, (*Server).decryptStream),
+		crypto("rewrap", policy.Rewrap, most, (*Server).rewrap),
+		crypto("batch/encrypt", policy.EncryptBatch, most, (*Server).encryptBatch),
+		secretly(crypto("batch/decrypt", policy.DecryptBatch, most, (*Server).decryptBatch)),
+		crypto("batch/rewrap", policy.RewrapBatch, most, (*Server).rewrapBatch),
+		secretly(crypto("datakey", policy.DataKey, most, (*Server).dataKey)),
+		crypto("datakey/wrapped", policy.DataKeyWrapped, most, (*Server).dataKeyWrapped),
+	}
+}
+
+// keyUseRoutes work with key objects.
+func keyUseRoutes(l Limits) []route {
+	most := l.CryptoBodyBytes
+	return []route{
+		crypto("sign", policy.Sign, most, (*Server).sign),
+		crypto("verify", policy.Verify, most, (*Server).verify),
+		crypto("mac", policy.MAC, most, (*Server).mac),
+		crypto("mac/verify", policy.VerifyMAC, most, (*Server).verifyMAC),
+		secretly(crypto("kem/encapsulate", policy.Encapsulate, l.BodyBytes, (*Server).encapsulate)),
+		secretly(crypto("kem/decapsulate", policy.Decapsulate, l.BodyBytes, (*Server).decapsulate)),
+		secretly(crypto("agree", policy.Agree, l.BodyBytes, (*Server).agree)),
+		crypto("key/encrypt", policy.KeyEncrypt, most, (*Server).keyEncrypt),
+		secretly(crypto("key/decrypt", policy.KeyDecrypt, most, (*Server).keyDecrypt)),
+	}
+}
+
+// computeRoutes compute with what the request holds.
+func computeRoutes(l Limits) []route {
+	return []route{
+		crypto("hash", policy.Hash, l.CryptoBodyBytes, (*Server).hash),
+		secretly(crypto("kdf", policy.DeriveKey, l.BodyBytes, (*Server).deriveKey)),
+		secretly(crypto("random", policy.Random, l.BodyBytes, (*Server).random)),
+		crypto("password/hash", policy.HashPassword, l.BodyBytes, (*Server).hashPassword),
+		crypto("password/verify", policy.VerifyPassword, l.BodyBytes, (*Server).verifyPassword),
+	}
+}
+
+// managementRoutes list and change what there is.
+func managementRoutes(l Limits) []route {
+	list := func(path string, action policy.Action, handle func(*Server, *exchange) error) route {
+		return route{method: http.MethodGet, path: path, action: action, access: subjects, timeout: l.ChangeTimeout, handle: handle}
+	}
+	change := func(path string, action policy.Action, timeout time.Duration, handle func(*Server, *exchange) error) route {
+		return route{
+			method: http.MethodPost, path: path, action: action, access: subjects, bodyBytes: l.BodyBytes, timeout: timeout, handle: handle,
+		}
+	}
+	imports := func(r route) route {
+		r.bodyBytes = l.ImportBodyBytes
+		return r
+	}
+	public := list(keysPath+"/:key/public", policy.ReadKey, (*Server).publicKey)
+	public.query = true
+	return []route{
+		list("/api/v1/algorithms", policy.ListAlgorithms, (*Server).algorithms),
+		list("/api/v1/system/fips", policy.ReadFIPS, (*Server).fips),
+		list(contextsPath, policy.ListContexts, (*Server).contexts),
+		change(contextsPath, policy.CreateContext, l.ChangeTimeout, (*Server).createContext),
+		change(contextsPath+"/:context/rotate", policy.RotateContext, l.ChangeTimeout, (*Server).rotateContext),
+		list(keysPath, policy.ListKeys, (*Server).keys),
+		change(keysPath, policy.CreateKey, l.KeyTimeout, (*Server).createKey),
+		list(keysPath+"/:key", policy.ReadKey, (*Server).key),
+		public,
+		change(keysPath+"/:key/rotate", policy.RotateKey, l.KeyTimeout, (*Server).rotateKey),
+		change(keysPath+"/:key/disable", policy.DisableKey, l.ChangeTimeout, (*Server).disableKey),
+		change(keysPath+"/:key/enable", policy.EnableKey, l.ChangeTimeout, (*Server).enableKey),
+		change(importsPath, policy.CreateImport, l.KeyTimeout, (*Server).createImport),
+		imports(change(importsPath+"/:import", policy.ImportKey, l.KeyTimeout, (*Server).importKey)),
+		imports(change("/api/v1/legacy-imports", policy.ImportLegacy, l.KeyTimeout, (*Server).importLegacy)),
 	}
 }
 

@@ -24,17 +24,6 @@ import (
 	"cryptoserve/engine/policy"
 )
 
-// Engine is the cryptographic service as the API needs it. Each use case writes its own audit record and leaves the
-// receipt in the call.
-type Engine interface {
-	Encrypt(ctx context.Context, call *engine.Call, in *engine.EncryptRequest) (engine.EncryptResult, error)
-	Decrypt(ctx context.Context, call *engine.Call, in *engine.DecryptRequest) (engine.DecryptResult, error)
-	Contexts(ctx context.Context, call *engine.Call) ([]engine.ContextInfo, error)
-	RotateContext(ctx context.Context, call *engine.Call, name string) (engine.RotateResult, error)
-	// Refuse records a request that was refused before it reached a use case, and returns the error to answer with.
-	Refuse(ctx context.Context, call *engine.Call, action policy.Action, resource string, refusal error) error
-}
-
 // Authenticator returns the subject that the value of an Authorization header proves; errors are fault.Unauthenticated.
 // It is auth.Verifier.
 type Authenticator interface {
@@ -48,7 +37,8 @@ type Refresher interface {
 
 // Limits bounds what a client may take of the node. A zero field means its default.
 type Limits struct {
-	CryptoBodyBytes   int64         // body of encrypt and decrypt; 16 MiB
+	CryptoBodyBytes   int64         // body that brings data to work on; 16 MiB. Streams have no limit
+	ImportBodyBytes   int64         // body that imports keys; 1 MiB
 	BodyBytes         int64         // any other body; 64 KiB
 	AllBodiesBytes    int64         // bodies above 64 KiB of all requests at once; 128 MiB. A request holds up to four times its body
 	HeaderBytes       int           // request line and headers; 16 KiB
@@ -57,6 +47,9 @@ type Limits struct {
 	WriteTimeout      time.Duration // from the end of the headers to the end of the answer; 60 s
 	IdleTimeout       time.Duration // between two requests of a connection; 2 min
 	ChangeTimeout     time.Duration // work that waits for the cluster; 10 s
+	KeyTimeout        time.Duration // work that makes a key, which takes a while for RSA; 25 s
+	Streams           int           // streams that run at once; 256. Each holds about 200 KiB
+	StreamIdle        time.Duration // a stream that does not move for so long breaks off. It stands for both timeouts above; 60 s
 	ShutdownGrace     time.Duration // how long idle connections may bring a last request at shutdown; 500 ms
 	SlowRequest       time.Duration // requests that take as long are logged; 1 s
 	Connections       int           // open connections; 4096. Further ones wait to be accepted
@@ -67,6 +60,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		CryptoBodyBytes:   16 << 20,
+		ImportBodyBytes:   1 << 20,
 		BodyBytes:         64 << 10,
 		AllBodiesBytes:    128 << 20,
 		HeaderBytes:       16 << 10,
@@ -75,6 +69,9 @@ func DefaultLimits() Limits {
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		ChangeTimeout:     10 * time.Second,
+		KeyTimeout:        25 * time.Second,
+		Streams:           256,
+		StreamIdle:        time.Minute,
 		ShutdownGrace:     500 * time.Millisecond,
 		SlowRequest:       time.Second,
 		Connections:       4096,
@@ -110,6 +107,7 @@ type Server struct {
 	ids       requestIDs
 	bodies    budget
 	slots     chan struct{} // a token for each open connection
+	streams   chan struct{} // a token for each running stream
 
 	refusals rate.Sometimes // lines about refusals that pass
 	slow     rate.Sometimes // lines about slow requests
@@ -132,16 +130,18 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("api: Config.TLS must be set and begin at TLS 1.2; TLSConfig makes one")
 	}
 	c.Limits = c.Limits.withDefaults()
-	if l := c.Limits; min(l.CryptoBodyBytes, l.BodyBytes) < 0 || min(l.HeaderBytes, l.HTTP2Streams, l.Connections) < 0 {
+	if l := c.Limits; min(l.CryptoBodyBytes, l.ImportBodyBytes, l.BodyBytes) < 0 ||
+		min(l.HeaderBytes, l.HTTP2Streams, l.Connections, l.Streams) < 0 {
 		return nil, errors.New("api: Config.Limits has a negative size")
 	}
-	if l := c.Limits; l.AllBodiesBytes < max(l.CryptoBodyBytes, l.BodyBytes) {
+	if l := c.Limits; l.AllBodiesBytes < max(l.CryptoBodyBytes, l.ImportBodyBytes, l.BodyBytes) {
 		return nil, errors.New("api: Config.Limits.AllBodiesBytes is below the largest body, which would never be read")
 	}
 	table := routes(c.Limits)
 	s := &Server{
 		config: c, routes: table, methods: methods(table), slots: make(chan struct{}, c.Limits.Connections),
-		empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
+		streams: make(chan struct{}, c.Limits.Streams),
+		empty:   make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
 		refusals: rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 		slow:     rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 	}
@@ -168,6 +168,7 @@ func New(c Config) (*Server, error) {
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	orDefault(&l.CryptoBodyBytes, d.CryptoBodyBytes)
+	orDefault(&l.ImportBodyBytes, d.ImportBodyBytes)
 	orDefault(&l.BodyBytes, d.BodyBytes)
 	orDefault(&l.AllBodiesBytes, d.AllBodiesBytes)
 	orDefault(&l.HeaderBytes, d.HeaderBytes)
@@ -176,6 +177,9 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.WriteTimeout, d.WriteTimeout)
 	orDefault(&l.IdleTimeout, d.IdleTimeout)
 	orDefault(&l.ChangeTimeout, d.ChangeTimeout)
+	orDefault(&l.KeyTimeout, d.KeyTimeout)
+	orDefault(&l.Streams, d.Streams)
+	orDefault(&l.StreamIdle, d.StreamIdle)
 	orDefault(&l.ShutdownGrace, d.ShutdownGrace)
 	orDefault(&l.SlowRequest, d.SlowRequest)
 	orDefault(&l.Connections, d.Connections)
@@ -223,9 +227,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer close(s.stopped)
 	s.waitForIdle(ctx)
 	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("requests were still running: %w", err), s.http.Close())
+		err = errors.Join(fmt.Errorf("requests were still running: %w", err), s.http.Close())
+		s.waitForStreams()
+		return err
 	}
 	return nil
+}
+
+// waitForStreams gives streams whose connection was cut a moment to notice it and to have their end recorded.
+func (s *Server) waitForStreams() {
+	const step = 5 * time.Millisecond
+	for end := time.Now().Add(s.config.Limits.ShutdownGrace); len(s.streams) > 0 && time.Now().Before(end); {
+		time.Sleep(step)
+	}
 }
 
 // stopAccepting tells clients that the server is going and closes the listeners. It reports false the second time.

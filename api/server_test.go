@@ -91,7 +91,8 @@ func TestContextsAndRotate(t *testing.T) {
 	a := f.do(t, "GET", "/api/v1/contexts", "", asUser)
 	const want = `{"contexts":[{"name":"user-pii","description":"people","algorithm":"AES-256-GCM","format":4,` +
 		`"derivation":"salted","status":"active","key_id":"key_user-pii_0123456789abcdef","version":3,` +
-		`"created_at":"2026-01-01T00:00:00Z"}]}`
+		`"created_at":"2026-01-01T00:00:00Z","algorithm_policy":{"enforcement":"enforce","allowed_algorithms":[],` +
+		`"minimum_bits":0,"require_quantum_safe":false}}]}`
 	if string(a.body) != want {
 		t.Errorf("contexts: %s", a.body)
 	}
@@ -318,6 +319,7 @@ func TestNewRefusesBadConfig(t *testing.T) {
 		"no TLS":           func(c *api.Config) { c.TLS = nil },
 		"any TLS":          func(c *api.Config) { c.TLS.MinVersion = 0 },
 		"negative size":    func(c *api.Config) { c.Limits.BodyBytes = -1 },
+		"no streams":       func(c *api.Config) { c.Limits.Streams = -1 },
 		"no connections":   func(c *api.Config) { c.Limits.Connections = -1 },
 		"a body above all": func(c *api.Config) { c.Limits.AllBodiesBytes = c.Limits.CryptoBodyBytes + 16<<20 - 1 },
 	} {
@@ -335,8 +337,8 @@ func TestEachKindIsAnswered(t *testing.T) {
 	f := newFixture(t)
 	want := map[fault.Kind]int{
 		fault.Malformed: 400, fault.Unauthenticated: 401, fault.Forbidden: 403, fault.NotFound: 404, fault.Conflict: 409,
-		fault.KeyState: 409, fault.AlgorithmDisallowed: 403, fault.DecryptFailed: 400, fault.ContextMismatch: 400,
-		fault.TooLarge: 413, fault.RateLimited: 429, fault.NotLeader: 503, fault.HSMUnavailable: 503,
+		fault.KeyState: 409, fault.AlgorithmDisallowed: 403, fault.AlgorithmNotApproved: 403, fault.DecryptFailed: 400,
+		fault.ContextMismatch: 400, fault.TooLarge: 413, fault.RateLimited: 429, fault.NotLeader: 503, fault.HSMUnavailable: 503,
 		fault.AuditUnavailable: 503, fault.LedgerUnavailable: 503, fault.Unavailable: 503, fault.Internal: 500,
 	}
 	encrypt, ok := loadDocument(t).Find("POST", encryptPath)

@@ -69,6 +69,13 @@ type standIn struct {
 	failure      error
 	auditFailure error
 	before       func(*engine.Call)
+	// got is what the newest use case was asked for. The rest is of streams: what they end with, and what broke them.
+	got           any
+	streamFailure error
+	streamPanics  bool
+	cutShort      bool          // before the range is complete
+	linger        time.Duration // between the last byte and the end
+	broken        []error
 }
 
 func newStandIn(tb testing.TB) *standIn {
@@ -208,6 +215,13 @@ func (s *standIn) reached() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.calls)
+}
+
+// breaks returns how many streams broke off.
+func (s *standIn) breaks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.broken)
 }
 
 // lastRefusal returns the newest refusal.

@@ -15,13 +15,44 @@ import (
 	"cryptoserve/engine/fault"
 )
 
-// operation is how to get each status of an operation of the document but 200, which the request gets as it stands.
+// operation is how to get each status of an operation of the document but that of success, which the request gets as it
+// stands.
 type operation struct {
 	method, path, body string
+	success            int // 0 means 200
 	// server are the statuses that the server itself gives, and what it takes for each.
 	server map[int]func(*http.Request)
 	// engine are the statuses that the use case gives, and the kind of error that it returns for each.
 	engine map[int]fault.Kind
+}
+
+// What the use cases of the engine can fail with, by status.
+var (
+	reading    = map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.AuditUnavailable}
+	computing  = map[int]fault.Kind{403: fault.AlgorithmNotApproved, 500: fault.Internal, 503: fault.Unavailable}
+	protecting = map[int]fault.Kind{403: fault.AlgorithmDisallowed, 409: fault.KeyState, 500: fault.Internal, 503: fault.HSMUnavailable}
+	processing = map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.HSMUnavailable}
+	finding    = map[int]fault.Kind{403: fault.Forbidden, 404: fault.NotFound, 500: fault.Internal, 503: fault.AuditUnavailable}
+	changing   = map[int]fault.Kind{403: fault.Forbidden, 409: fault.Conflict, 500: fault.Internal, 503: fault.NotLeader}
+	// With a key object that may not exist, or a version of it.
+	changingOne = map[int]fault.Kind{
+		403: fault.Forbidden, 404: fault.NotFound, 409: fault.Conflict, 500: fault.Internal, 503: fault.LedgerUnavailable,
+	}
+	processingOne = map[int]fault.Kind{
+		403: fault.Forbidden, 404: fault.NotFound, 409: fault.KeyState, 500: fault.Internal, 503: fault.HSMUnavailable,
+	}
+	making = map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.HSMUnavailable}
+)
+
+// failures says which of them an operation has.
+var failures = map[string]map[int]fault.Kind{
+	"rewrap": protecting, "encryptBatch": protecting, "decryptBatch": processing, "rewrapBatch": protecting, "dataKey": protecting,
+	"dataKeyWrapped": protecting, "sign": protecting, "verify": processingOne, "mac": protecting, "verifyMAC": processingOne,
+	"encapsulate": protecting, "decapsulate": processingOne, "agree": processingOne, "keyEncrypt": protecting,
+	"keyDecrypt": processingOne, "hash": computing, "deriveKey": computing, "random": computing, "hashPassword": computing,
+	"verifyPassword": computing, "algorithms": reading, "fips": reading, "createContext": changing, "listKeys": reading,
+	"createKey": changingOne, "readKey": finding, "publicKey": finding, "rotateKey": changingOne, "disableKey": changingOne,
+	"enableKey": changingOne, "createImport": making, "importKey": changingOne, "importLegacy": changingOne,
 }
 
 // TestEachStatusOfTheDocumentIsAnswered gets every status that the document lists from its operation, and so nothing can
@@ -37,7 +68,7 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 		}
 	}
 	f := newFixture(t, func(c *api.Config) {
-		c.Limits.CryptoBodyBytes = longest
+		c.Limits.CryptoBodyBytes, c.Limits.ImportBodyBytes = longest, longest
 		c.Ready = func() error {
 			fails(&readyFails)
 			return notReady
@@ -67,34 +98,39 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat(" ", longest+1))), longest+1
 	}
 	text := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
+	part := func(value string, announced int64) func(*http.Request) {
+		return func(r *http.Request) {
+			r.URL.RawQuery = "context=user-pii"
+			r.Header.Set("Content-Type", "application/octet-stream")
+			r.Header.Set("Range", value)
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("!abcdef")), announced
+		}
+	}
 	operations := map[string]operation{
 		"encrypt": {
 			"POST", encryptPath, goodEncrypt,
-			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
-			map[int]fault.Kind{403: fault.AlgorithmDisallowed, 409: fault.KeyState, 500: fault.Internal, 503: fault.HSMUnavailable},
+			0, map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text}, protecting,
 		},
 		"decrypt": {
 			"POST", decryptPath, string(decryptBody),
-			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
-			map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.HSMUnavailable},
+			0, map[int]func(*http.Request){
+				206: part("bytes=1-2", 7), 400: query, 401: anonymous, 411: part("bytes=1-2", -1), 413: long, 415: text,
+				416: part("bytes=6-", 7),
+			}, processing,
 		},
 		"refresh": {
 			"POST", refreshPath, `{"refresh_token":"` + refreshToken + `"}`,
-			map[int]func(*http.Request){400: query, 413: long, 415: text},
+			0, map[int]func(*http.Request){400: query, 413: long, 415: text},
 			// Conflict: the application signs its own tokens.
 			map[int]fault.Kind{401: fault.Unauthenticated, 409: fault.Conflict, 500: fault.Internal, 503: fault.LedgerUnavailable},
 		},
 		"listContexts": {
 			"GET", "/api/v1/contexts", "",
-			map[int]func(*http.Request){400: query, 401: anonymous},
-			map[int]fault.Kind{403: fault.Forbidden, 500: fault.Internal, 503: fault.AuditUnavailable},
+			0, map[int]func(*http.Request){400: query, 401: anonymous}, reading,
 		},
 		"rotateContext": {
 			"POST", "/api/v1/contexts/user-pii/rotate", "{}",
-			map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text},
-			map[int]fault.Kind{
-				403: fault.Forbidden, 404: fault.NotFound, 409: fault.Conflict, 500: fault.Internal, 503: fault.NotLeader,
-			},
+			0, map[int]func(*http.Request){400: query, 401: anonymous, 413: long, 415: text}, changingOne,
 		},
 		"live": {method: "GET", path: "/health/live"},
 		"ready": {method: "GET", path: "/health/ready", server: map[int]func(*http.Request){
@@ -104,21 +140,36 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 		"state": {method: "GET", path: "/health/state", server: map[int]func(*http.Request){
 			500: func(*http.Request) { stateFails = true },
 		}},
-		"openapi": {method: "GET", path: "/openapi.yaml"},
+		"openapi":      {method: "GET", path: "/openapi.yaml"},
+		"encryptBatch": {method: "POST", path: "/api/v1/crypto/batch/encrypt", body: `{"context":"a","items":[{"plaintext":"AA=="}]}`},
+		"decryptBatch": {method: "POST", path: "/api/v1/crypto/batch/decrypt", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
+		"rewrapBatch":  {method: "POST", path: "/api/v1/crypto/batch/rewrap", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
+	}
+	for id, c := range useCases(f) {
+		operations[id] = operation{method: c.method, path: c.path, body: c.text(t), success: c.status}
+	}
+	for id, kinds := range failures {
+		o := operations[id]
+		o.engine, o.server = kinds, map[int]func(*http.Request){400: query, 401: anonymous}
+		if o.method == http.MethodPost {
+			o.server[413], o.server[415] = long, text
+		}
+		operations[id] = o
 	}
 	for _, op := range loadDocument(t).Operations() {
 		o := operations[op.ID]
 		if o.method != op.Method || !strings.HasPrefix(o.path, strings.SplitN(op.Path, "{", 2)[0]) {
 			t.Fatalf("%s: the test has no request", op.ID)
 		}
-		want := []int{http.StatusOK}
+		success := max(o.success, http.StatusOK)
+		want := []int{success}
 		get := func(status int, edit func(*http.Request)) {
 			r := f.request(t, o.method, o.path, o.body, edit)
 			if a := send(t, f.client, r); a.StatusCode != status {
 				t.Errorf("%s: %s, want %d: %s", op.ID, a.Status, status, a.body)
 			}
 		}
-		get(http.StatusOK, func(*http.Request) {})
+		get(success, func(*http.Request) {})
 		for status, edit := range o.server {
 			want = append(want, status)
 			notReady = nil

@@ -138,21 +138,26 @@ func matches(template, path string) bool {
 	})
 }
 
-// CheckRequest reports what the document says against a request body.
-func (d *Document) CheckRequest(method, path string, body []byte) error {
+// RequestSchema returns the schema of the JSON body of a request.
+func (d *Document) RequestSchema(method, path string) (*jsonschema.Schema, error) {
 	op, ok := d.Find(method, path)
 	if !ok {
-		return fmt.Errorf("%s %s is not in the document", method, path)
+		return nil, fmt.Errorf("%s %s is not in the document", method, path)
 	}
-	s, err := d.schema("paths", op.Path, strings.ToLower(op.Method), "requestBody", "content", "application/json", "schema")
+	return d.schema("paths", op.Path, strings.ToLower(op.Method), "requestBody", "content", "application/json", "schema")
+}
+
+// CheckRequest reports what the document says against a request body.
+func (d *Document) CheckRequest(method, path string, body []byte) error {
+	s, err := d.RequestSchema(method, path)
 	if err != nil {
 		return err
 	}
 	return validate(s, body)
 }
 
-// CheckAnswer reports what the document says against an answer: its status, its headers, its media type and its body. A
-// request that the document has no operation for must be answered with a problem.
+// CheckAnswer reports what the document says against an answer: its status, its headers with its trailer, its media type and
+// its body. A request that the document has no operation for must be answered with a problem.
 func (d *Document) CheckAnswer(method, path string, status int, h http.Header, body []byte) error {
 	place := []string{"components", "responses", "NotFound"}
 	if op, ok := d.Find(method, path); ok {
@@ -211,12 +216,19 @@ func (d *Document) checkHeader(place []string, values []string) error {
 	if len(values) == 0 && header["required"] != true {
 		return nil
 	}
-	if len(values) != 1 {
-		return fmt.Errorf("%d values, want one", len(values))
-	}
 	s, err := d.schema(append(place, "schema")...)
 	if err != nil {
 		return err
+	}
+	if text(object(header["schema"])["type"]) == "array" { // a line for each element
+		list := make([]any, len(values))
+		for i, v := range values {
+			list[i] = v
+		}
+		return s.Validate(list)
+	}
+	if len(values) != 1 {
+		return fmt.Errorf("%d values, want one", len(values))
 	}
 	return s.Validate(values[0])
 }

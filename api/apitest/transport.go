@@ -41,8 +41,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
+	header := resp.Header.Clone()
+	for name, values := range resp.Trailer {
+		header[name] = append(header[name], values...)
+	}
 	t.mu.Lock()
-	err = t.document.CheckAnswer(r.Method, r.URL.Path, resp.StatusCode, resp.Header, body)
+	err = t.document.CheckAnswer(r.Method, r.URL.Path, resp.StatusCode, header, body)
 	t.mu.Unlock()
 	if err != nil {
 		t.tb.Errorf("the answer is not as the document says: %v", err)

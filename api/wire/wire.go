@@ -34,6 +34,26 @@ type DecryptResponse struct {
 	Rewrap    bool   `json:"rewrap"`
 }
 
+// CreateContextRequest asks for a new context. Only the name is required.
+type CreateContextRequest struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	// Algorithm may be empty: AES-256-GCM, or a true hybrid with RequireQuantumSafe.
+	Algorithm  string `json:"algorithm,omitempty"`
+	Format     int    `json:"format,omitempty"`     // 3 or 4; 0 means 4
+	Derivation string `json:"derivation,omitempty"` // salted (default) or deterministic
+	// AlgorithmPolicy tells what requests may name instead of the context's own algorithm.
+	AlgorithmPolicy *AlgorithmPolicy `json:"algorithm_policy,omitempty"`
+}
+
+// AlgorithmPolicy is what a context allows besides its own algorithm.
+type AlgorithmPolicy struct {
+	Enforcement        string   `json:"enforcement"` // none, warn or enforce
+	AllowedAlgorithms  []string `json:"allowed_algorithms"`
+	MinimumBits        int      `json:"minimum_bits"`
+	RequireQuantumSafe bool     `json:"require_quantum_safe"`
+}
+
 // Context describes one context and the version that protects in it.
 type Context struct {
 	Name        string `json:"name"`
@@ -45,6 +65,8 @@ type Context struct {
 	KeyID       string `json:"key_id"`
 	Version     uint32 `json:"version"`
 	CreatedAt   string `json:"created_at"` // RFC 3339, UTC
+
+	AlgorithmPolicy AlgorithmPolicy `json:"algorithm_policy"`
 }
 
 // ContextsResponse lists the contexts that the subject may use, in order of name.
