@@ -21,8 +21,6 @@ type StreamRequest struct {
 	AssociatedData []byte
 	// Length is the number of bytes of the input, -1 when it is not known.
 	Length int64
-	// Hold reserves memory before it is taken for a frame that is no stream; nil means that nothing bounds it.
-	Hold func(bytes int64) error
 	// Range is the part of the plaintext that a decryption is to give; nil means all of it.
 	Range *ByteRange
 }
@@ -342,7 +340,7 @@ func streamReadFault(err error) error {
 
 // decryptWhole opens a frame that is no stream. It has to be in memory.
 func (e *Engine) decryptWhole(ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, src io.Reader, begin Begin) error {
-	frame, err := readWhole(in, src)
+	frame, err := readWhole(src)
 	if err != nil {
 		return err
 	}
@@ -375,27 +373,14 @@ func (e *Engine) decryptWhole(ctx context.Context, c *Call, in *StreamRequest, r
 	return streamFault(err)
 }
 
-// readWhole reads a frame into memory that was reserved for it.
-func readWhole(in *StreamRequest, src io.Reader) ([]byte, error) {
-	tooLarge := fault.New(fault.TooLarge, "engine.stream", "a frame that is no stream has 17 MiB at most")
-	room := in.Length
-	switch {
-	case room > maxWholeFrame:
-		return nil, tooLarge
-	case room < 0:
-		room = maxWholeFrame
-	}
-	if in.Hold != nil {
-		if err := in.Hold(room); err != nil {
-			return nil, err
-		}
-	}
-	frame, err := io.ReadAll(io.LimitReader(src, room+1))
+// readWhole reads a frame into memory. Whoever brings src bounds how much all requests take together.
+func readWhole(src io.Reader) ([]byte, error) {
+	frame, err := io.ReadAll(io.LimitReader(src, maxWholeFrame+1))
 	switch {
 	case err != nil:
 		return nil, streamFault(err)
-	case int64(len(frame)) > room:
-		return nil, tooLarge
+	case len(frame) > maxWholeFrame:
+		return nil, fault.New(fault.TooLarge, "engine.stream", "a frame that is no stream has 17 MiB at most")
 	}
 	return frame, nil
 }

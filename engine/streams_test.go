@@ -152,28 +152,16 @@ func TestWholeFramesThroughTheStream(t *testing.T) {
 	}
 }
 
-// TestWholeFramesHoldTheirMemory: a frame that has to be in memory is read only when there is room for it.
-func TestWholeFramesHoldTheirMemory(t *testing.T) {
+// TestWholeFramesAreBounded: a frame that has to be in memory has a longest length.
+func TestWholeFramesAreBounded(t *testing.T) {
 	w := newWorld(t)
 	frame := w.mustEncrypt("user-pii", "plaintext", "").Ciphertext
+	source := io.MultiReader(bytes.NewReader(frame), &trickle{data: make([]byte, 18<<20), part: 1 << 20})
 	var out bytes.Buffer
 	var info engine.StreamInfo
-	for length, want := range map[int64]int64{int64(len(frame)): int64(len(frame)), -1: 17 << 20} {
-		held := int64(0)
-		in := &engine.StreamRequest{Context: "user-pii", Length: length, Hold: func(n int64) error { held = n; return nil }}
-		if err := w.engine.DecryptStream(t.Context(), w.call(), in, bytes.NewReader(frame), into(&out, &info)); err != nil || held != want {
-			t.Errorf("length %d: %d bytes were held, %v", length, held, err)
-		}
-	}
-	full := fault.New(fault.Unavailable, "test", "no room")
-	in := &engine.StreamRequest{Context: "user-pii", Length: -1, Hold: func(int64) error { return full }}
-	source := bytes.NewReader(frame)
-	if err := w.engine.DecryptStream(t.Context(), w.call(), in, source, into(&out, &info)); !errors.Is(err, fault.Unavailable) || source.Len() == 0 {
-		t.Errorf("without room: %v, %d bytes left unread", err, source.Len())
-	}
-	in = &engine.StreamRequest{Context: "user-pii", Length: 18 << 20}
-	if err := w.engine.DecryptStream(t.Context(), w.call(), in, bytes.NewReader(frame), into(&out, &info)); !errors.Is(err, fault.TooLarge) {
-		t.Errorf("too large: %v", err)
+	in := &engine.StreamRequest{Context: "user-pii", Length: -1}
+	if err := w.engine.DecryptStream(t.Context(), w.call(), in, source, into(&out, &info)); !errors.Is(err, fault.TooLarge) {
+		t.Fatal(err)
 	}
 }
 

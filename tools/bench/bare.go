@@ -36,12 +36,13 @@ func serveBare(ctx context.Context, dir string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	handler, err := bareHandler()
+	aead, err := bareAEAD()
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+encryptPath, handler)
+	mux.Handle("POST "+encryptPath, byType(sealJSON(aead), sealStream(aead)))
+	mux.Handle("POST "+decryptPath, openStream(aead))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate},
@@ -60,19 +61,19 @@ func serveBare(ctx context.Context, dir string, stdout io.Writer) error {
 	return nil
 }
 
-// bareHandler does the product's cryptography and nothing else of it: JSON in, nonce(12) || ciphertext || tag(16) under
-// one key in memory, JSON out.
-func bareHandler() (http.Handler, error) {
+// bareAEAD returns AES-256-GCM under a new key in memory: it seals to nonce(12) || ciphertext || tag(16).
+func bareAEAD() (cipher.AEAD, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
-	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// sealJSON does the product's cryptography and nothing else of it: JSON in, one seal, JSON out.
+func sealJSON(aead cipher.AEAD) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var req wire.EncryptRequest
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&req); err != nil {
@@ -93,7 +94,7 @@ func bareHandler() (http.Handler, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body) // the client counts what it got
-	}), nil
+	})
 }
 
 // selfSigned makes a P-256 certificate for 127.0.0.1 and writes it to a file.

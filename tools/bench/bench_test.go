@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) {
 func TestBareRun(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	o, err := parse([]string{"--bare-only", "--rounds", "2", "--slice", "20ms", "--connections", "2", "--sizes", "32,3000"})
+	o, err := parse([]string{"--bare-only", "--rounds", "2", "--slice", "20ms", "--connections", "2", "--sizes", "32,3000",
+		"--stream-bytes", "300001"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +49,24 @@ func TestBareRun(t *testing.T) {
 			}
 		}
 	}
-	if text := r.String(); !strings.Contains(text, "Plaintext of 3000 bytes") || !strings.Contains(text, "a  bare server, encrypt") {
-		t.Errorf("report:\n%s", text)
+	if r.stream == nil || len(r.stream.rows) != 2 || len(r.stream.memory) != 2 || r.batch != nil || r.sign != nil || r.format4 != nil {
+		t.Fatalf("streams %+v; batches, signatures and frames must be left out", r.stream)
+	}
+	for _, row := range r.stream.rows {
+		if len(row.bare) != 2 || row.bare[0].bytes != 300001 || row.bare[0].elapsed <= 0 || len(row.ours) != 0 {
+			t.Errorf("%s: %+v", row.label, row)
+		}
+	}
+	for _, m := range r.stream.memory {
+		if m.before <= 0 || m.peak <= 0 || m.after <= 0 {
+			t.Errorf("memory: %+v", m)
+		}
+	}
+	text := r.String()
+	for _, want := range []string{"Plaintext of 3000 bytes", "a  bare server, encrypt", "Streams of 0 MiB", "bare server, 4 at once"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in the report:\n%s", want, text)
+		}
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
@@ -69,6 +87,7 @@ func TestDaemonThatDoesNotStart(t *testing.T) {
 func TestParse(t *testing.T) {
 	for _, args := range [][]string{
 		{"--sizes", "0"}, {"--sizes", "x"}, {"--sizes", ""}, {"--rounds", "0"}, {"--connections", "0"}, {"--slice", "0s"}, {"extra"},
+		{"--stream-bytes", "0"}, {"--only", ""}, {"--only", "single,other"},
 	} {
 		if _, err := parse(append([]string{"--bare-only"}, args...)); err == nil {
 			t.Errorf("%q: accepted", args)
@@ -77,6 +96,34 @@ func TestParse(t *testing.T) {
 	o, err := parse([]string{"--sizes", "32, 1024"})
 	if err != nil || len(o.sizes) != 2 || o.sizes[1] != 1024 {
 		t.Errorf("got %v, %v", o.sizes, err)
+	}
+}
+
+// TestParts: what is started follows from what is measured.
+func TestParts(t *testing.T) {
+	for _, tt := range []struct{ args, parts, modes []string }{
+		{nil, []string{"single", "stream", "batch", "sign", "format4"}, []string{"relaxed", "strict"}},
+		{[]string{"--bare-only"}, []string{"single", "stream"}, nil},
+		{[]string{"--bare-only", "--only", "batch,stream"}, []string{"stream"}, nil},
+		{[]string{"--only", "batch"}, []string{"batch"}, []string{"relaxed", "strict"}},
+		{[]string{"--only", "stream, format4"}, []string{"stream", "format4"}, []string{"strict"}},
+		{[]string{"--only", "sign"}, []string{"sign"}, []string{"strict"}},
+		{[]string{"--only", "format4"}, []string{"format4"}, nil},
+	} {
+		o, err := parse(tt.args)
+		if err != nil {
+			t.Errorf("%q: %v", tt.args, err)
+			continue
+		}
+		var chosen []string
+		for _, part := range parts {
+			if o.only[part] {
+				chosen = append(chosen, part)
+			}
+		}
+		if !slices.Equal(chosen, tt.parts) || !slices.Equal(o.modes(), tt.modes) {
+			t.Errorf("%q: parts %q, modes %q", tt.args, chosen, o.modes())
+		}
 	}
 }
 
@@ -127,12 +174,16 @@ func TestProcFiles(t *testing.T) {
 			t.Errorf("stat: %q accepted", bad)
 		}
 	}
-	rss, err := parseStatus([]byte("Name:\tx\nVmRSS:\t   51200 kB\nThreads:\t5\n"))
-	if err != nil || rss != 50<<20 {
-		t.Errorf("status: got %d, %v, want 50 MiB", rss, err)
+	status := []byte("Name:\tx\nVmHWM:\t   61440 kB\nVmRSS:\t   51200 kB\nThreads:\t5\n")
+	for field, want := range map[string]int64{"VmRSS": 50 << 20, "VmHWM": 60 << 20} {
+		if got, err := parseStatus(status, field); err != nil || got != want {
+			t.Errorf("status: %s is %d, %v, want %d", field, got, err, want)
+		}
 	}
-	if _, err := parseStatus([]byte("Name:\tx\n")); err == nil {
-		t.Error("status: accepted without VmRSS")
+	for field, bad := range map[string]string{"VmRSS": "Name:\tx\n", "VmHWM": "VmHWM:\tx kB\n"} {
+		if _, err := parseStatus([]byte(bad), field); err == nil {
+			t.Errorf("status: %s of %q accepted", field, bad)
+		}
 	}
 }
 

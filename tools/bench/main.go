@@ -6,6 +6,11 @@
 // from 16 keep-alive connections are interleaved, a b c a b c, so that whatever else the machine does meets all of them
 // alike. Ratios are taken within a round, then their median over the rounds.
 //
+// Further parts compare streams with those of the bare server and watch the daemon's memory meanwhile, batches with single
+// calls, signatures with what their library takes in this process and what the token takes in the benchmarks of package
+// hsm, and a frame of format 4 with plain AES-256-GCM in the benchmarks of engine/envelope. Each is interleaved in the same
+// way. --only chooses parts.
+//
 // The load generator writes prepared bytes and reads no more of an answer than it must, so that the servers are measured
 // and not the client. It shares the machine's cores with them: compare ratios, not operations per second, between
 // machines.
@@ -18,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +41,22 @@ type options struct {
 	slice       time.Duration
 	settle      time.Duration
 	bareOnly    bool
+	only        map[string]bool
+	streamBytes int64
+	source      string
+	goTool      string
 }
+
+// The parts of a run, in their order.
+const (
+	partSingle  = "single"
+	partStream  = "stream"
+	partBatch   = "batch"
+	partSign    = "sign"
+	partFormat4 = "format4"
+)
+
+var parts = []string{partSingle, partStream, partBatch, partSign, partFormat4}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,7 +95,7 @@ func run(ctx context.Context, args []string) error {
 
 func parse(args []string) (options, error) {
 	var o options
-	sizes := ""
+	sizes, only := "", ""
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.daemon, "daemon", "bin/cryptoserved", "the daemon's `program`")
 	flags.StringVar(&o.out, "out", "", "write the report to this `file` too")
@@ -84,7 +105,11 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 7, "slices of each kind")
 	flags.DurationVar(&o.slice, "slice", 2*time.Second, "length of a slice")
 	flags.DurationVar(&o.settle, "settle", 5*time.Second, "wait before the idle memory is read")
-	flags.BoolVar(&o.bareOnly, "bare-only", false, "measure the bare server only")
+	flags.BoolVar(&o.bareOnly, "bare-only", false, "measure the bare server only: single calls and streams")
+	flags.StringVar(&only, "only", strings.Join(parts, ","), "`parts` to measure")
+	flags.Int64Var(&o.streamBytes, "stream-bytes", 1<<30, "plaintext of a stream in `bytes`")
+	flags.StringVar(&o.source, "source", ".", "the module's `folder`, whose packages' benchmarks are run")
+	flags.StringVar(&o.goTool, "go", "go", "the Go `program` to build them with")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
@@ -95,8 +120,29 @@ func parse(args []string) (options, error) {
 		}
 		o.sizes = append(o.sizes, size)
 	}
-	if flags.NArg() > 0 || o.connections < 1 || o.rounds < 1 || o.slice <= 0 || o.settle < 0 {
-		return options{}, errors.New("see --help: no arguments; connections, rounds and slice must be more than 0")
+	o.only = map[string]bool{}
+	for part := range strings.SplitSeq(only, ",") {
+		part = strings.TrimSpace(part)
+		if !slices.Contains(parts, part) {
+			return options{}, fmt.Errorf("--only: %q is none of %s", part, strings.Join(parts, ", "))
+		}
+		o.only[part] = !o.bareOnly || part == partSingle || part == partStream
+	}
+	if flags.NArg() > 0 || o.connections < 1 || o.rounds < 1 || o.slice <= 0 || o.settle < 0 || o.streamBytes < 1 {
+		return options{}, errors.New("see --help: no arguments; connections, rounds, slice and stream-bytes must be more than 0")
 	}
 	return o, nil
+}
+
+// modes returns the audit modes in which daemons are needed.
+func (o options) modes() []string {
+	switch {
+	case o.bareOnly:
+		return nil
+	case o.only[partSingle], o.only[partBatch]:
+		return auditModes
+	case o.only[partStream], o.only[partSign]:
+		return []string{streamMode}
+	}
+	return nil
 }

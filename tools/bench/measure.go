@@ -21,6 +21,7 @@ type bench struct {
 	progress io.Writer
 	bare     *server
 	daemons  map[string]*server // by audit mode
+	fips     string             // the cryptographic module that the daemon was built with
 }
 
 // measure starts the servers, takes all slices and stops the servers.
@@ -29,34 +30,73 @@ func measure(ctx context.Context, o options, progress io.Writer) (result *report
 	if err != nil {
 		return nil, err
 	}
+	if dir, err = filepath.Abs(dir); err != nil { // what runs in another folder must find it too
+		return nil, err
+	}
 	b := &bench{options: o, dir: dir, progress: progress, daemons: map[string]*server{}}
 	defer func() { err = errors.Join(err, b.close()) }()
 
 	r := newReport(o)
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	bareDir, err := b.folder("bare")
-	if err != nil {
-		return nil, err
-	}
-	if b.bare, err = start(ctx, "bare server", bareDir, self, bareCommand, bareDir); err != nil {
-		return nil, err
-	}
 	if !o.bareOnly {
-		for _, mode := range auditModes {
-			if err := b.startDaemon(ctx, mode, r); err != nil {
-				return nil, err
-			}
-		}
+		b.fips = moduleOf(o.daemon)
+		r.fips = b.fips
 	}
-	for _, size := range o.sizes {
-		if err := b.measureSize(ctx, size, r); err != nil {
+	if err := b.startServers(ctx, r); err != nil {
+		return nil, err
+	}
+	for _, part := range parts {
+		if !o.only[part] {
+			continue
+		}
+		begin := time.Now()
+		if err := b.measurePart(ctx, part, r); err != nil {
 			return nil, err
 		}
+		b.say("%s took %v", part, time.Since(begin).Round(time.Second))
 	}
 	return r, nil
+}
+
+// startServers starts what the parts need.
+func (b *bench) startServers(ctx context.Context, r *report) error {
+	if b.only[partSingle] || b.only[partStream] {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		dir, err := b.folder("bare")
+		if err != nil {
+			return err
+		}
+		if b.bare, err = start(ctx, "bare server", dir, self, bareCommand, dir); err != nil {
+			return err
+		}
+	}
+	for _, mode := range b.modes() {
+		if err := b.startDaemon(ctx, mode, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) measurePart(ctx context.Context, part string, r *report) error {
+	switch part {
+	case partStream:
+		return b.measureStream(ctx, r)
+	case partBatch:
+		return b.measureBatch(ctx, r)
+	case partSign:
+		return b.measureSign(ctx, r)
+	case partFormat4:
+		return b.measureFormat4(ctx, r)
+	}
+	for _, size := range b.sizes {
+		if err := b.measureSize(ctx, size, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *bench) close() error {
@@ -101,12 +141,8 @@ func (b *bench) startDaemon(ctx context.Context, mode string, r *report) error {
 		return err
 	}
 	b.daemons[mode] = second
-	rest := time.NewTimer(b.settle)
-	defer rest.Stop()
-	select {
-	case <-rest.C:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := b.rest(ctx); err != nil {
+		return err
 	}
 	rss, err := second.rss()
 	if err != nil {
@@ -114,6 +150,32 @@ func (b *bench) startDaemon(ctx context.Context, mode string, r *report) error {
 	}
 	r.starts = append(r.starts, startup{mode: mode, first: first.started, second: second.started, idle: rss})
 	return nil
+}
+
+// restart gives a daemon a new process that has served nothing yet.
+func (b *bench) restart(ctx context.Context, mode string) error {
+	old := b.daemons[mode]
+	if err := old.stop(); err != nil {
+		return err
+	}
+	s, err := start(ctx, old.name, filepath.Join(b.dir, mode), b.daemon, old.cmd.Args[1:]...)
+	if err != nil {
+		return err
+	}
+	b.daemons[mode] = s
+	return b.rest(ctx)
+}
+
+// rest waits until a server that was just started is done with what it still had to do.
+func (b *bench) rest(ctx context.Context) error {
+	rest := time.NewTimer(b.settle)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // freeAddress returns an address on which nothing listens now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,14 +18,30 @@ const (
 	goalSize   = 32
 	goalStart  = 2 * time.Second
 	goalMemory = 60 * 1000 * 1000 // bytes
+	// Of the bare server's speed, and what one stream may add to the memory.
+	goalStream = 0.7
+	goalGrowth = 32 << 20
+	// Times the operations a second of single calls.
+	goalBatch = 20
+	// At most: times the sum of the library's time and that of a request that does not sign.
+	goalSign = 1.3
+	// Of what the token signs when nothing else is done.
+	goalToken = 0.8
+	// At most: microseconds for a frame of format 4 more than for plain AES-256-GCM.
+	goalFormat4 = 2
 )
 
 // report is everything that one run has measured.
 type report struct {
 	options
-	when   time.Time
-	starts []startup
-	sizes  []sizeResult
+	when    time.Time
+	fips    string // the cryptographic module of the daemon and of the packages' benchmarks
+	starts  []startup
+	sizes   []sizeResult
+	stream  *streamResult // this and what follows is nil if the part was left out
+	batch   *batchResult
+	sign    *signResult
+	format4 *format4Result
 }
 
 // startup is how the daemon starts and what it holds when it has nothing to do.
@@ -54,9 +71,24 @@ func (r *report) String() string {
 	fmt.Fprintf(&b, "CryptoServe bench, %s\n", r.when.UTC().Format(time.RFC3339))
 	fmt.Fprintf(&b, "%s, %d cores for load and servers, %s, TLS 1.3, %d keep-alive connections, %d rounds of %v\n",
 		processor(), runtime.NumCPU(), runtime.Version(), r.connections, r.rounds, r.slice)
+	if r.fips != "" {
+		fmt.Fprintf(&b, "Go Cryptographic Module: %s in the daemon and the packages' benchmarks, %s in the bare server and the load\n", r.fips, ownModule())
+	}
 	for _, result := range r.sizes {
 		fmt.Fprintf(&b, "\nPlaintext of %d bytes\n", result.size)
 		result.write(&b)
+	}
+	if r.stream != nil {
+		r.stream.write(&b)
+	}
+	if r.batch != nil {
+		r.batch.write(&b)
+	}
+	if r.sign != nil {
+		r.sign.write(&b, r.connections)
+	}
+	if r.format4 != nil {
+		r.format4.write(&b)
 	}
 	if len(r.starts) > 0 {
 		b.WriteString("\nStart and rest\n")
@@ -166,6 +198,15 @@ func cpuPerOperation(all []slice) float64 {
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+// ownModule returns with which frozen cryptographic module this program was built, "off" if with none.
+func ownModule() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return unknownModule
+	}
+	return moduleIn(info.Settings)
+}
 
 // processor returns the name of the machine's processor, or its architecture when there is none to read.
 func processor() string {

@@ -33,13 +33,14 @@ type server struct {
 	address string // host:port
 	tls     *tls.Config
 	token   string
+	owner   string        // a session's token of the user who may make keys
 	started time.Duration // from exec to the ready line
 	exited  chan struct{} // closed when the process has ended
 	log     *tail
 }
 
-// start runs a program that prints `ready https://ADDR` once it serves and leaves ca.pem, and app.token if it wants one,
-// in dir.
+// start runs a program that prints `ready https://ADDR` once it serves and leaves ca.pem, and app.token and owner.token if
+// it wants them, in dir.
 func start(ctx context.Context, name, dir, program string, args ...string) (*server, error) {
 	s := &server{name: name, exited: make(chan struct{}), log: &tail{}}
 	s.cmd = exec.Command(program, args...) //nolint:gosec // the program that is to be measured
@@ -98,11 +99,13 @@ func (s *server) readFiles(dir string) error {
 		return err
 	}
 	s.tls = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: host}
-	token, err := os.ReadFile(filepath.Join(dir, "app.token"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for name, token := range map[string]*string{"app.token": &s.token, "owner.token": &s.owner} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		*token = strings.TrimSpace(string(content))
 	}
-	s.token = strings.TrimSpace(string(token))
 	return nil
 }
 
@@ -150,23 +153,33 @@ func parseStat(stat []byte) (time.Duration, error) {
 }
 
 // rss returns the resident memory of the process in bytes.
-func (s *server) rss() (int64, error) {
+func (s *server) rss() (int64, error) { return s.memory("VmRSS") }
+
+// peak returns the most resident memory that the process had since resetPeak, in bytes.
+func (s *server) peak() (int64, error) { return s.memory("VmHWM") }
+
+// resetPeak begins a new measurement of the peak (proc(5), clear_refs). It takes the right to trace the process.
+func (s *server) resetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.cmd.Process.Pid), []byte("5"), 0)
+}
+
+func (s *server) memory(field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	return parseStatus(status)
+	return parseStatus(status, field)
 }
 
-// parseStatus reads VmRSS of /proc/PID/status, which is in units of 1024 bytes.
-func parseStatus(status []byte) (int64, error) {
+// parseStatus reads a field of /proc/PID/status that is in units of 1024 bytes.
+func parseStatus(status []byte, field string) (int64, error) {
 	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+		if value, found := strings.CutPrefix(line, field+":"); found {
 			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("/proc/PID/status has no VmRSS")
+	return 0, errors.New("/proc/PID/status has no " + field)
 }
 
 // tail keeps the last 4 KiB of a process's log for an error message.
