@@ -75,8 +75,8 @@ func (e *Engine) EncryptBatch(ctx context.Context, c *Call, in *BatchRequest) (B
 // DecryptBatch opens each item, with one audit record that has an entry for each. An item that cannot be opened fails
 // alone.
 func (e *Engine) DecryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
-	return e.batch(c, policy.DecryptBatch, in, func(r *audit.Record) (BatchResult, error) {
-		return e.decryptBatch(ctx, c.Subject, in, r)
+	return e.batch(c, policy.DecryptBatch, in, func(*audit.Record) (BatchResult, error) {
+		return e.decryptBatch(ctx, c.Subject, in)
 	})
 }
 
@@ -236,7 +236,7 @@ func (b *BatchResult) cut(dst []byte, ends []int) {
 	}
 }
 
-func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
+func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest) (BatchResult, error) {
 	p, err := e.authorize(s, policy.DecryptBatch, in.Context)
 	if err != nil {
 		return BatchResult{}, err

@@ -57,7 +57,7 @@ func (e *Engine) compute(
 		if err := e.authorizeFree(c.Subject, action); err != nil {
 			return ComputeResult{}, err
 		}
-		row, err := e.lookup(algorithm, algs.Protect, classes...)
+		row, err := e.lookup(algorithm, classes...)
 		if err != nil {
 			return ComputeResult{}, err
 		}

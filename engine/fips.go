@@ -17,16 +17,16 @@ func (e *Engine) gate(row algs.Row, use algs.Use) error {
 	return fault.New(fault.AlgorithmNotApproved, "engine.fips", string(row.Name)+" is not a FIPS-approved algorithm, and FIPS mode is enabled")
 }
 
-// lookup returns the row of an algorithm that a request names, of one of the classes, if the FIPS mode allows its use.
-func (e *Engine) lookup(name string, use algs.Use, classes ...algs.Class) (algs.Row, error) {
+// lookup returns the row of an algorithm that a request names to protect with, of one of the classes, if the FIPS mode allows it.
+func (e *Engine) lookup(name string, classes ...algs.Class) (algs.Row, error) {
 	row, ok := algs.Of(algs.Name(name), classes...)
-	if !ok || (row.ReadOnly && use != algs.Process) {
+	if !ok || row.ReadOnly {
 		return algs.Row{}, &fault.Error{
 			Kind: fault.Malformed, Op: "engine.algorithm", Detail: "the algorithm is not known here",
 			Fields: []fault.Field{{Name: "algorithm", Detail: "GET /api/v1/algorithms lists what there is"}},
 		}
 	}
-	return row, e.gate(row, use)
+	return row, e.gate(row, algs.Protect)
 }
 
 // warnings returns what the FIPS mode has to say about an algorithm that it lets pass.

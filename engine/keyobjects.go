@@ -74,7 +74,7 @@ func (e *Engine) newObject(tenantID string, spec KeySpec) (*keys.Object, error) 
 	if !directory.ValidContextName(spec.Context) {
 		return nil, errContextName
 	}
-	row, err := e.lookup(spec.Algorithm, algs.Protect, algs.ClassSignature, algs.ClassMAC, algs.ClassKEM, algs.ClassAgreement,
+	row, err := e.lookup(spec.Algorithm, algs.ClassSignature, algs.ClassMAC, algs.ClassKEM, algs.ClassAgreement,
 		algs.ClassPublicEncryption, algs.ClassAEAD)
 	if err != nil {
 		return nil, err

@@ -134,6 +134,8 @@ func (w *world) useKey(t *testing.T, row algs.Row, name string) {
 		}
 	case keys.PurposeAgree:
 		w.agreeWith(t, row, name)
+	case keys.PurposeUnknown:
+		t.Fatal("a key without a purpose")
 	case keys.PurposeEncrypt:
 		sealed, err := w.engine.KeyEncrypt(ctx, w.call(), &engine.KeyEncryptRequest{Key: name, Plaintext: message})
 		check(err)

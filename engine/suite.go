@@ -89,10 +89,10 @@ func (e *Engine) suite(p *plan, algorithm, usage string) (suite, error) {
 
 func (e *Engine) namedSuite(p *plan, name string) (suite, error) {
 	if algs.Name(name) == p.context.Algorithm {
-		row, err := e.lookup(name, algs.Protect, algs.ClassAEAD, algs.ClassHybrid)
+		row, err := e.lookup(name, algs.ClassAEAD, algs.ClassHybrid)
 		return suite{row, e.warnings(row)}, err
 	}
-	row, err := e.lookup(name, algs.Protect, algs.ClassAEAD, algs.ClassHybrid)
+	row, err := e.lookup(name, algs.ClassAEAD, algs.ClassHybrid)
 	if err != nil {
 		return suite{}, err
 	}

@@ -31,11 +31,11 @@ const (
 	SHA256     Name = "SHA-256"
 	SHA384     Name = "SHA-384"
 	SHA512     Name = "SHA-512"
-	SHA512_256 Name = "SHA-512/256"
-	SHA3_224   Name = "SHA3-224"
-	SHA3_256   Name = "SHA3-256"
-	SHA3_384   Name = "SHA3-384"
-	SHA3_512   Name = "SHA3-512"
+	SHA512_256 Name = "SHA-512/256" //nolint:staticcheck // the standard separates the numbers
+	SHA3_224   Name = "SHA3-224"    //nolint:staticcheck // the standard separates the numbers
+	SHA3_256   Name = "SHA3-256"    //nolint:staticcheck // the standard separates the numbers
+	SHA3_384   Name = "SHA3-384"    //nolint:staticcheck // the standard separates the numbers
+	SHA3_512   Name = "SHA3-512"    //nolint:staticcheck // the standard separates the numbers
 	SHAKE128   Name = "SHAKE128"
 	SHAKE256   Name = "SHAKE256"
 	BLAKE2b256 Name = "BLAKE2b-256"
@@ -47,7 +47,7 @@ const (
 	HMACSHA256   Name = "HMAC-SHA256"
 	HMACSHA384   Name = "HMAC-SHA384"
 	HMACSHA512   Name = "HMAC-SHA512"
-	HMACSHA3_256 Name = "HMAC-SHA3-256"
+	HMACSHA3_256 Name = "HMAC-SHA3-256" //nolint:staticcheck // the standard separates the numbers
 	AES128CMAC   Name = "AES-128-CMAC"
 	AES256CMAC   Name = "AES-256-CMAC"
 	KMAC128      Name = "KMAC128"

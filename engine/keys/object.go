@@ -33,7 +33,7 @@ func (p Purpose) String() string {
 func ParsePurpose(name string) Purpose {
 	for i, n := range purposeNames {
 		if i > 0 && n == name {
-			return Purpose(i) //nolint:gosec // a few
+			return Purpose(i)
 		}
 	}
 	return PurposeUnknown

@@ -72,6 +72,7 @@ func newAnswer(row algs.Row) (a answer, err error) {
 		a.Public = public
 		a.Input, err = key.Sign(message, signature.Options{})
 		return a, err
+	case algs.ClassHash, algs.ClassMAC, algs.ClassKDF, algs.ClassPassword, algs.ClassUnknown:
 	case algs.ClassPublicEncryption, algs.ClassKEM, algs.ClassHybrid, algs.ClassAgreement:
 		var public []byte
 		if public, a.Private, err = kem.Generate(row.Name); err != nil {

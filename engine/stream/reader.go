@@ -131,7 +131,7 @@ func (o *Reader) Next() ([]byte, error) {
 }
 
 // Done reports whether what Next returned last was the end of the range, authenticated: the next call returns io.EOF.
-func (o *Reader) Done() bool { return o.err == io.EOF && len(o.rest) == 0 }
+func (o *Reader) Done() bool { return errors.Is(o.err, io.EOF) && len(o.rest) == 0 }
 
 // Read is Next for callers that bring the memory. It implements io.Reader.
 func (o *Reader) Read(p []byte) (int, error) {
