@@ -1,12 +1,17 @@
 package appliance
 
 import (
+	"errors"
+	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"cryptoserve/engine/algs"
+	"cryptoserve/engine/selftest"
 )
 
 // TestFIPSNeedsAFrozenModule: the test program has the module of the toolchain's source, in its FIPS mode or not.
@@ -27,6 +32,32 @@ func TestFIPSNeedsAFrozenModule(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v\n%s", debug, err, out)
+		}
+	}
+}
+
+// TestSelfTestComesFirst: an algorithm that computes wrongly ends the start before the token, or anything in the directory but its
+// lock, is touched.
+func TestSelfTestComesFirst(t *testing.T) {
+	wrong := errors.New("AES-256-GCM: the answer differs")
+	knownAnswers = func() error { return wrong }
+	defer func() { knownAnswers = selftest.Run }()
+	dir := filepath.Join(t.TempDir(), "node")
+	config := Default()
+	config.DataDir, config.HSM.PINFile = dir, filepath.Join(dir, "none")
+	starts := map[string]func() error{
+		"dev": func() error {
+			return Dev(t.Context(), DevConfig{Dir: dir, Listen: "127.0.0.1:0"}, io.Discard, slog.New(slog.DiscardHandler))
+		},
+		"serve": func() error { return Serve(t.Context(), config, io.Discard, slog.New(slog.DiscardHandler)) },
+	}
+	for name, start := range starts {
+		if err := start(); !errors.Is(err, wrong) || !strings.Contains(err.Error(), "must not serve") {
+			t.Errorf("%s: %v", name, err)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) > 1 {
+			t.Errorf("%s left %v, %v", name, left, err)
 		}
 	}
 }

@@ -69,19 +69,28 @@ func useImport(txn *memdb.Txn, id string, v *keys.Version, protection keys.Prote
 		}
 		return done
 	}
-	pair := first[keys.Import](txn, tableImports, indexID, v.Tenant, id)
-	switch {
-	case !v.Imported:
+	if !v.Imported {
 		return refused(fault.Malformed, "the key version is not marked as imported")
-	case pair == nil:
-		return refused(fault.NotFound, "the import does not exist, or was used")
-	case pair.Protection != protection:
-		return refused(fault.Conflict, "the import is for another protection")
-	case pair.ExpiresAt < v.CreatedAt:
-		return refused(fault.Conflict, "the import has expired")
 	}
-	drop(txn, tableImports, pair)
-	return done
+	pair, out := pendingImport(txn, v.Tenant, id, protection, v.CreatedAt)
+	if out.Refused == 0 {
+		drop(txn, tableImports, pair)
+	}
+	return out
+}
+
+// pendingImport returns a pair that still serves at a time, for a key of this protection.
+func pendingImport(txn *memdb.Txn, tenant, id string, protection keys.Protection, at int64) (*keys.Import, command.Outcome) {
+	pair := first[keys.Import](txn, tableImports, indexID, tenant, id)
+	switch {
+	case pair == nil:
+		return nil, refused(fault.NotFound, "the import does not exist, or was used")
+	case pair.Protection != protection:
+		return nil, refused(fault.Conflict, "the import is for another protection")
+	case pair.ExpiresAt < at:
+		return nil, refused(fault.Conflict, "the import has expired")
+	}
+	return pair, done
 }
 
 func rotateKey(txn *memdb.Txn, c command.RotateKey) command.Outcome {
@@ -135,8 +144,8 @@ func createImport(txn *memdb.Txn, c command.CreateImport) command.Outcome {
 }
 
 func importLegacy(txn *memdb.Txn, c command.ImportLegacy) command.Outcome {
-	if !validKey(c.Tenant) || len(c.Masters) > 1 {
-		return refused(fault.Malformed, "the import names no tenant, or more than one master key")
+	if !validKey(c.Tenant) || len(c.Masters) > 1 || len(c.Masters) == 1 && c.Import == "" {
+		return refused(fault.Malformed, "the import names no tenant, more than one master key, or one without its pair")
 	}
 	masters := map[uint32]bool{}
 	for _, m := range all[keys.LegacyMaster](txn, tableMasters, indexTenant, c.Tenant) {
@@ -152,12 +161,19 @@ func importLegacy(txn *memdb.Txn, c command.ImportLegacy) command.Outcome {
 		}
 		masters[m.Number] = true
 	}
-	pair := first[keys.Import](txn, tableImports, indexID, c.Tenant, c.Import)
-	switch {
-	case first[directory.Tenant](txn, tableTenants, indexID, c.Tenant) == nil:
+	if first[directory.Tenant](txn, tableTenants, indexID, c.Tenant) == nil {
 		return refused(fault.NotFound, "the tenant does not exist")
-	case c.Import != "" && pair == nil:
-		return refused(fault.NotFound, "the import does not exist, or was used")
+	}
+	var pair *keys.Import
+	if c.Import != "" {
+		at := int64(0)
+		if len(c.Masters) == 1 {
+			at = c.Masters[0].CreatedAt
+		}
+		var out command.Outcome
+		if pair, out = pendingImport(txn, c.Tenant, c.Import, keys.Token, at); out.Refused != 0 {
+			return out
+		}
 	}
 	var added []*keys.LegacyKey
 	named := map[string]bool{}

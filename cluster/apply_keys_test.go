@@ -45,16 +45,34 @@ func newLegacy(tenant, context, id string, master uint32) command.ImportLegacy {
 const (
 	importOne = "import_0000000000000001"
 	importTwo = "import_0000000000000002"
+	importHSM = "import_0000000000000003"
 	legacyOne = "key_apple_a1b2c3d4"
 )
 
 // seedKeys adds a record to each table of keys.
 func seedKeys() []command.Command {
 	first := newLegacy("ten-a", "apple", legacyOne, 1)
-	first.Masters = []keys.LegacyMaster{newMaster("ten-a", 1)}
+	first.Masters, first.Import = []keys.LegacyMaster{newMaster("ten-a", 1)}, importHSM
 	return []command.Command{
-		newKey("ten-a", "apple", "seal", keyID("apple", 20)), newImport("ten-a", importOne, 10, 5000), first,
+		newKey("ten-a", "apple", "seal", keyID("apple", 20)), newImport("ten-a", importOne, 10, 5000), tokenImport("ten-a", importHSM, 1, 5000), first,
+		tokenImport("ten-a", importHSM, 1, 5000),
 	}
+}
+
+// tokenImport is an import whose private half is in the token.
+func tokenImport(tenant, id string, from, to int64) command.CreateImport {
+	c := newImport(tenant, id, from, to)
+	c.Import.Protection, c.Import.Wrapped, c.Import.Sealed = keys.Token, c.Import.Sealed, nil
+	return c
+}
+
+// withMaster is an import of a deployment with its master key.
+func withMaster(change func(*keys.LegacyMaster)) command.ImportLegacy {
+	c := newLegacy("ten-a", "apple", "key_apple_00000002", 7)
+	m := newMaster("ten-a", 7)
+	change(&m)
+	c.Masters, c.Import = []keys.LegacyMaster{m}, importHSM
+	return c
 }
 
 func imported(c command.CreateKey) command.CreateKey {
@@ -101,24 +119,31 @@ func TestApplyRefusesKeys(t *testing.T) {
 		"context: version of a key": {changed(newContext("ten-a", "pear", keyID("pear", 9)), func(c *command.CreateContext) {
 			c.Version.Object, c.Version.Sealed, c.Version.Salt = "seal", fill(9, 1), nil
 		}), fault.Malformed},
-		"rotate key: same number":  {objectRotation(1, 30), fault.Conflict},
-		"rotate key: too high":     {objectRotation(3, 30), fault.Conflict},
-		"rotate key: unknown":      {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Object = "none" }), fault.NotFound},
-		"rotate key: other tenant": {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Tenant = "ten-b" }), fault.NotFound},
-		"disable: unknown":         {command.SetKeyDisabled{Tenant: "ten-b", Name: "seal", Disabled: true}, fault.NotFound},
-		"import: used":             {newImport("ten-a", importOne, 10, 5000), fault.Conflict},
-		"import: no tenant":        {newImport("ten-z", importTwo, 10, 5000), fault.NotFound},
-		"import: ends at once":     {newImport("ten-a", importTwo, 10, 10), fault.Malformed},
-		"import: bad id":           {newImport("ten-a", "import_1", 10, 5000), fault.Malformed},
-		"legacy: no such master":   {newLegacy("ten-a", "apple", "key_apple_00000002", 2), fault.Malformed},
-		"legacy: other's master":   {newLegacy("ten-b", secretContext, "key_apple_00000002", 1), fault.Malformed},
-		"legacy: no context":       {newLegacy("ten-a", "pear", "key_apple_00000002", 1), fault.NotFound},
-		"legacy: id of ours":       {newLegacy("ten-a", "apple", keyID("apple", 3), 1), fault.Conflict},
-		"legacy: another, same id": {changed(newLegacy("ten-a", "apple", legacyOne, 1), func(c *command.ImportLegacy) { c.Keys[0].Number = 2 }), fault.Conflict},
-		"legacy: named twice":      {changed(legacy, func(c *command.ImportLegacy) { c.Keys = append(c.Keys, c.Keys[0]) }), fault.Malformed},
-		"legacy: active":           {changed(newLegacy("ten-a", "apple", "key_apple_00000002", 1), func(c *command.ImportLegacy) { c.Keys[0].State = keys.Active }), fault.Malformed},
-		"legacy: other tenant's":   {changed(newLegacy("ten-a", "apple", "key_apple_00000002", 1), func(c *command.ImportLegacy) { c.Keys[0].Tenant = "ten-b" }), fault.Malformed},
-		"legacy: used master":      {changed(legacy, func(c *command.ImportLegacy) { c.Masters = []keys.LegacyMaster{newMaster("ten-a", 1)} }), fault.Conflict},
+		"rotate key: same number":   {objectRotation(1, 30), fault.Conflict},
+		"rotate key: too high":      {objectRotation(3, 30), fault.Conflict},
+		"rotate key: unknown":       {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Object = "none" }), fault.NotFound},
+		"rotate key: other tenant":  {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Tenant = "ten-b" }), fault.NotFound},
+		"disable: unknown":          {command.SetKeyDisabled{Tenant: "ten-b", Name: "seal", Disabled: true}, fault.NotFound},
+		"import: used":              {newImport("ten-a", importOne, 10, 5000), fault.Conflict},
+		"import: no tenant":         {newImport("ten-z", importTwo, 10, 5000), fault.NotFound},
+		"import: ends at once":      {newImport("ten-a", importTwo, 10, 10), fault.Malformed},
+		"import: bad id":            {newImport("ten-a", "import_1", 10, 5000), fault.Malformed},
+		"legacy: no such master":    {newLegacy("ten-a", "apple", "key_apple_00000002", 2), fault.Malformed},
+		"legacy: other's master":    {newLegacy("ten-b", secretContext, "key_apple_00000002", 1), fault.Malformed},
+		"legacy: no context":        {newLegacy("ten-a", "pear", "key_apple_00000002", 1), fault.NotFound},
+		"legacy: id of ours":        {newLegacy("ten-a", "apple", keyID("apple", 3), 1), fault.Conflict},
+		"legacy: another, same id":  {changed(newLegacy("ten-a", "apple", legacyOne, 1), func(c *command.ImportLegacy) { c.Keys[0].Number = 2 }), fault.Conflict},
+		"legacy: named twice":       {changed(legacy, func(c *command.ImportLegacy) { c.Keys = append(c.Keys, c.Keys[0]) }), fault.Malformed},
+		"legacy: active":            {changed(newLegacy("ten-a", "apple", "key_apple_00000002", 1), func(c *command.ImportLegacy) { c.Keys[0].State = keys.Active }), fault.Malformed},
+		"legacy: other tenant's":    {changed(newLegacy("ten-a", "apple", "key_apple_00000002", 1), func(c *command.ImportLegacy) { c.Keys[0].Tenant = "ten-b" }), fault.Malformed},
+		"legacy: used master":       {withMaster(func(m *keys.LegacyMaster) { m.Number = 1 }), fault.Conflict},
+		"legacy: master of another": {withMaster(func(m *keys.LegacyMaster) { m.Tenant = "ten-b" }), fault.Malformed},
+		"legacy: master number 0":   {withMaster(func(m *keys.LegacyMaster) { m.Number = 0 }), fault.Malformed},
+		"legacy: no KCV":            {withMaster(func(m *keys.LegacyMaster) { m.KCV = nil }), fault.Malformed},
+		"legacy: not wrapped":       {withMaster(func(m *keys.LegacyMaster) { m.Wrapped = nil }), fault.Malformed},
+		"legacy: too late":          {withMaster(func(m *keys.LegacyMaster) { m.CreatedAt = 5001 }), fault.Conflict},
+		"legacy: pair of a node":    {changed(withMaster(func(*keys.LegacyMaster) {}), func(c *command.ImportLegacy) { c.Import = importOne }), fault.Conflict},
+		"legacy: master, no pair":   {changed(withMaster(func(*keys.LegacyMaster) {}), func(c *command.ImportLegacy) { c.Import = "" }), fault.Malformed},
 		"legacy: two masters": {changed(legacy, func(c *command.ImportLegacy) {
 			c.Masters = []keys.LegacyMaster{newMaster("ten-a", 2), newMaster("ten-a", 3)}
 		}), fault.Malformed},
@@ -199,7 +224,7 @@ func TestLegacyImportMayBeRepeated(t *testing.T) {
 	}
 	// A used import is dropped by it, so that it serves once here too.
 	more := newLegacy("ten-a", "apple", "key_apple_00000002", 1)
-	more.Import = importOne
+	more.Import = importHSM
 	if out := applyAll(t, db, more, more); out[0].Refused != 0 || out[1].Refused != fault.NotFound {
 		t.Fatalf("%+v", out)
 	}

@@ -58,11 +58,14 @@ func drawCommand(t *rapid.T) command.Command {
 	case 12:
 		return command.SetKeyDisabled{Tenant: tenant, Name: pick("object", "seal", "other"), Disabled: rapid.Bool().Draw(t, "disabled")}
 	case 13:
+		if rapid.Bool().Draw(t, "in the token") {
+			return tokenImport(tenant, importHSM, from, from+number("life", 5000))
+		}
 		return newImport(tenant, pick("import", importOne, importTwo), from, from+number("life", 5000))
 	case 14:
 		c := newLegacy(tenant, context, pick("legacy", legacyOne, key), uint32(number("master", 2)))
 		if rapid.Bool().Draw(t, "with master") {
-			c.Masters = []keys.LegacyMaster{newMaster(tenant, c.Keys[0].Master)}
+			c.Masters, c.Import = []keys.LegacyMaster{newMaster(tenant, c.Keys[0].Master)}, importHSM
 		}
 		return c
 	default:

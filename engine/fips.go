@@ -42,7 +42,7 @@ type AlgorithmInfo struct {
 	Row       algs.Row
 	Protect   bool // may be used to protect here
 	Process   bool
-	Validated bool // computed inside the module, and the module is a validated version in FIPS mode
+	Validated bool // computed by a frozen version of the module in its FIPS mode
 	// Token tells that keys of the algorithm can be made and used in the token.
 	Token bool
 }
@@ -59,7 +59,7 @@ func (e *Engine) Algorithms(_ context.Context, c *Call) ([]AlgorithmInfo, error)
 	for _, row := range algs.Rows() {
 		list = append(list, AlgorithmInfo{
 			Row: row, Protect: !row.ReadOnly && e.fips.Allows(row, algs.Protect), Process: e.fips.Allows(row, algs.Process),
-			Validated: status.Validated && row.Runs == algs.RunsModule, Token: e.vault.Supports(row.Name) == nil,
+			Validated: row.Validated(status.ModuleEnabled, status.Module), Token: e.vault.Supports(row.Name) == nil,
 		})
 	}
 	return list, nil
@@ -99,7 +99,7 @@ func (e *Engine) fipsStatus() FIPSStatus {
 	s := FIPSStatus{
 		Mode: e.fips, Module: fips140.Version(), ModuleEnabled: fips140.Enabled(), Enforced: fips140.Enforced(), Total: len(algs.Rows()),
 	}
-	s.Validated = s.ModuleEnabled && s.Module != "latest"
+	s.Validated = s.ModuleEnabled && algs.FrozenModule(s.Module)
 	for _, row := range algs.Rows() {
 		if row.Approval == algs.NotApproved {
 			continue

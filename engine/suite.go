@@ -88,15 +88,12 @@ func (e *Engine) suite(p *plan, algorithm, usage string) (suite, error) {
 }
 
 func (e *Engine) namedSuite(p *plan, name string) (suite, error) {
-	if algs.Name(name) == p.context.Algorithm {
-		row, err := e.lookup(name, algs.ClassAEAD, algs.ClassHybrid)
-		return suite{row, e.warnings(row)}, err
-	}
 	row, err := e.lookup(name, algs.ClassAEAD, algs.ClassHybrid)
-	if err != nil {
-		return suite{}, err
-	}
 	switch {
+	case err != nil:
+		return suite{}, err
+	case row.Name == p.context.Algorithm:
+		return suite{row, e.warnings(row)}, nil
 	case row.Class == algs.ClassHybrid:
 		return suite{}, disallowed("a key pair is made for one algorithm: use a context of " + name)
 	case !swaps(p.context):

@@ -37,6 +37,18 @@ func ParseMode(s string) (Mode, error) {
 	}
 }
 
+// sourceModule is what crypto/fips140 calls a module that is not a frozen version but the source of the toolchain.
+const sourceModule = "latest"
+
+// FrozenModule reports whether a version of the Go Cryptographic Module is one that was frozen for validation.
+func FrozenModule(version string) bool { return version != sourceModule && version != "" }
+
+// Validated reports whether a module of this version, in its FIPS mode or not, computes an algorithm as it was frozen for
+// validation. Whether its certificate is valid today is for the list of the CMVP to say.
+func (r Row) Validated(enabled bool, version string) bool {
+	return r.Runs == RunsModule && enabled && FrozenModule(version)
+}
+
 // Use is what an algorithm is wanted for: to apply protection, or to process what is already protected. The zero Use is
 // unknown and asks for both.
 type Use uint8

@@ -165,11 +165,13 @@ type Runs uint8
 // Where an algorithm runs when its key is not in the token.
 const (
 	RunsUnknown Runs = iota
-	// RunsModule: all its primitives come from the Go Cryptographic Module (crypto/...).
+	// RunsModule: the Go Cryptographic Module computes all of it.
 	RunsModule
 	// RunsLibrary: at least a part comes from circl, tink-go, pion, x/crypto or a part of the standard library outside the
 	// module, or uses the module in a way that it does not count as approved. No validation covers it.
 	RunsLibrary
+	// RunsComposed: its primitives come from the module, and what combines them does not.
+	RunsComposed
 )
 
 func (r Runs) String() string {
@@ -178,6 +180,8 @@ func (r Runs) String() string {
 		return "module"
 	case RunsLibrary:
 		return "library"
+	case RunsComposed:
+		return "composed"
 	default:
 		return "unknown"
 	}

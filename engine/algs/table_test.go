@@ -109,3 +109,20 @@ func TestPreferredWarns(t *testing.T) {
 		t.Error("mode preferred warns of an approved algorithm")
 	}
 }
+
+func TestValidated(t *testing.T) {
+	tests := []struct {
+		runs    Runs
+		enabled bool
+		version string
+		want    bool
+	}{
+		{RunsModule, true, "v1.0.0", true}, {RunsModule, false, "v1.0.0", false}, {RunsModule, true, "latest", false}, {RunsModule, true, "", false},
+		{RunsLibrary, true, "v1.0.0", false}, {RunsComposed, true, "v1.0.0", false}, {RunsUnknown, true, "v1.0.0", false},
+	}
+	for _, tt := range tests {
+		if got := (Row{Runs: tt.runs}).Validated(tt.enabled, tt.version); got != tt.want {
+			t.Errorf("runs in %s, enabled %v, version %q: %v", tt.runs, tt.enabled, tt.version, got)
+		}
+	}
+}

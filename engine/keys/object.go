@@ -129,11 +129,11 @@ func (o *Object) Validate() error {
 	case !ok || PurposeOf(row) == PurposeUnknown:
 		return fmt.Errorf("key %s has the algorithm %q, which no key is made for", o.Name, o.Algorithm)
 	case o.Purpose != PurposeOf(row):
-		return fmt.Errorf("key %s has the purpose %s, and %s is for %s", o.Name, o.Purpose, o.Algorithm, PurposeOf(row))
+		return fmt.Errorf("key %s has the purpose %s, and %s is for %s: leave the purpose out, or name another algorithm", o.Name, o.Purpose, o.Algorithm, PurposeOf(row))
 	case o.Protection != Host && o.Protection != Token:
 		return fmt.Errorf("key %s has an unknown protection", o.Name)
 	case row.Class == algs.ClassAEAD && o.Protection != Token:
-		return fmt.Errorf("key %s encrypts data outside the token, which contexts are for", o.Name)
+		return fmt.Errorf("key %s encrypts data on the node, which contexts are for: choose protection hsm, or encrypt in a context", o.Name)
 	case len(o.Description) > DescriptionMax:
 		return fmt.Errorf("key %s has a description of more than %d bytes", o.Name, DescriptionMax)
 	}

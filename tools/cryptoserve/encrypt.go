@@ -26,6 +26,8 @@ type cryptoOptions struct {
 	context string
 	aad     bytesOption
 	quiet   bool
+	// For encrypting one frame: what is asked for instead of the context's own algorithm.
+	algorithm, usage string
 }
 
 func (o *cryptoOptions) register(cmd *cobra.Command, rawUsage string) {
@@ -120,12 +122,17 @@ one frame instead, unless --stream asks for a stream.`,
 	}
 	o.register(cmd, "write the binary frame instead of base64")
 	cmd.Flags().BoolVar(&stream, "stream", false, "make a stream, however small the input is")
+	cmd.Flags().StringVar(&o.algorithm, "algorithm", "", "`name` of the algorithm to use instead of the context's own, if its policy allows it")
+	cmd.Flags().StringVar(&o.usage, "usage", "", "what the data is for: `at_rest`, in_transit, in_use or streaming")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := firstError(o.check(cmd), o.resultOption.check(a, cmd)); err != nil {
 			return err
 		}
 		if stream && a.output == outputJSON {
 			return wrongUse(cmd, "--stream and --output json cannot be used together")
+		}
+		if stream && (o.algorithm != "" || o.usage != "") {
+			return wrongUse(cmd, "a stream is always AES-256-GCM: leave --algorithm and --usage away")
 		}
 		j, err := a.newJob(cmd.Context(), &o, args, requestBytes)
 		if err != nil {
@@ -144,7 +151,7 @@ func (a *app) encryptFrame(ctx context.Context, j *job, o *cryptoOptions) error 
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	answer, err := j.client.Encrypt(ctx, wire.EncryptRequest{
-		Plaintext: j.input.head, Context: o.context, AssociatedData: j.aad,
+		Plaintext: j.input.head, Context: o.context, AssociatedData: j.aad, Algorithm: o.algorithm, Usage: o.usage,
 	})
 	if err != nil {
 		return err
@@ -159,6 +166,9 @@ func (a *app) encryptFrame(ctx context.Context, j *job, o *cryptoOptions) error 
 func (a *app) encryptStream(cmd *cobra.Command, j *job, o *cryptoOptions, asked bool) error {
 	if a.output == outputJSON {
 		return wrongUse(cmd, "an input of more than 8 MiB becomes a stream, which has no JSON form: leave --output json away")
+	}
+	if o.algorithm != "" || o.usage != "" {
+		return wrongUse(cmd, "an input of more than 8 MiB becomes a stream, which is always AES-256-GCM: leave --algorithm and --usage away")
 	}
 	if o.out == "" && terminal(a.stdout) {
 		return wrongUse(cmd, "the result is a binary stream, which is not for a terminal: add --out FILE")

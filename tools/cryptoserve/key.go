@@ -143,7 +143,7 @@ func keyTable(w io.Writer, k wire.Key) error {
 	list := [][2]string{
 		{"name", k.Name}, {"context", k.Context}, {"description", k.Description}, {"purpose", k.Purpose}, {"algorithm", k.Algorithm},
 		{"protection", k.Protection}, {"status", k.Status}, {"key id", k.KeyID}, {"created", k.CreatedAt},
-		{"approved algorithm", yesNo(k.FIPS.ApprovedAlgorithm)}, {"runs in", k.FIPS.RunsIn}, {"validated module", yesNo(k.FIPS.ValidatedModule)},
+		{"approved algorithm", k.FIPS.ApprovedAlgorithm}, {"runs in", k.FIPS.RunsIn}, {"validated module", yesNo(k.FIPS.ValidatedModule)},
 	}
 	for _, v := range k.Versions {
 		origin := "made here"

@@ -409,7 +409,7 @@ func importLegacy(w http.ResponseWriter, body []byte) {
 
 const cannedKey = `{"name":"signer","context":"general","description":"","purpose":"sign","algorithm":"ML-DSA-65","protection":"host",` +
 	`"status":"active","key_id":"key_general_2","created_at":"2031-01-01T00:00:00Z",` +
-	`"fips":{"approved_algorithm":true,"runs_in":"library","validated_module":false},` +
+	`"fips":{"approved_algorithm":"yes","runs_in":"library","validated_module":false},` +
 	`"versions":[{"key_id":"key_general_2","version":2,"state":"active","imported":true,"created_at":"2031-01-02T00:00:00Z"},` +
 	`{"key_id":"key_general_1","version":1,"state":"deactivated","imported":false,"created_at":"2031-01-01T00:00:00Z"}]}`
 
