@@ -13,7 +13,14 @@ import (
 // of four, a tenth more operations without that. The variable GOGC overrides it, as usual.
 const gcPercent = 400
 
+// memoryLimit is what the collector tries to stay below when requests hold much memory for a moment. It is no hard bound. The
+// variable GOMEMLIMIT overrides it, as usual.
+const memoryLimit = 768 << 20
+
 func tuneGC() {
+	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}

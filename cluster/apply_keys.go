@@ -124,6 +124,9 @@ func setKeyDisabled(txn *memdb.Txn, c command.SetKeyDisabled) command.Outcome {
 	return done
 }
 
+// maxImports is how many pairs of a tenant may wait for a wrapped key at once.
+const maxImports = 16
+
 func createImport(txn *memdb.Txn, c command.CreateImport) command.Outcome {
 	i := c.Import
 	switch {
@@ -134,10 +137,18 @@ func createImport(txn *memdb.Txn, c command.CreateImport) command.Outcome {
 	case first[keys.Import](txn, tableImports, indexID, i.Tenant, i.ID) != nil:
 		return refused(fault.Conflict, "an import with this id exists already")
 	}
-	for _, old := range all[keys.Import](txn, tableImports, indexID+"_prefix", i.Tenant) {
+	var ended []*keys.Import
+	waiting := all[keys.Import](txn, tableImports, indexID+"_prefix", i.Tenant)
+	for _, old := range waiting {
 		if old.ExpiresAt < i.CreatedAt {
-			drop(txn, tableImports, old)
+			ended = append(ended, old)
 		}
+	}
+	if len(waiting)-len(ended) >= maxImports {
+		return refused(fault.Conflict, "too many imports wait for their keys: use one of them, or wait until they expire")
+	}
+	for _, old := range ended {
+		drop(txn, tableImports, old)
 	}
 	put(txn, tableImports, &i)
 	return done
@@ -187,7 +198,7 @@ func importLegacy(txn *memdb.Txn, c command.ImportLegacy) command.Outcome {
 		case first[directory.Context](txn, tableContexts, indexID, k.Tenant, k.Context) == nil:
 			return refused(fault.NotFound, "the context of an imported key version does not exist")
 		case first[keys.Version](txn, tableVersions, indexID, k.KeyID) != nil:
-			return refused(fault.Conflict, "an imported key version has the id of one that was made here")
+			return refused(fault.Conflict, "an imported key version exists already, and is another")
 		}
 		named[k.KeyID] = true
 		if before := first[keys.LegacyKey](txn, tableLegacy, indexID, k.Tenant, k.KeyID); before != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"testing"
 
 	"cryptoserve/cluster/command"
@@ -240,6 +241,21 @@ func TestHybridContextNeedsItsPair(t *testing.T) {
 	})
 	out := applyAll(t, seeded(t), hybrid, good)
 	if out[0].Refused != fault.Malformed || out[1].Refused != 0 {
+		t.Fatalf("%+v", out)
+	}
+}
+
+// TestImportsThatWaitAreBounded: a tenant fills no state with pairs; another tenant's do not count, nor those that expired.
+func TestImportsThatWaitAreBounded(t *testing.T) {
+	db := seeded(t)
+	id := func(i int) string { return fmt.Sprintf("import_%016x", i) }
+	for i := range maxImports {
+		if out := applyAll(t, db, newImport("ten-a", id(i), 10, 20+int64(i)), newImport("ten-b", id(i), 10, 20)); out[0].Refused != 0 || out[1].Refused != 0 {
+			t.Fatalf("%d: %+v", i, out)
+		}
+	}
+	out := applyAll(t, db, newImport("ten-a", id(100), 15, 30), newImport("ten-a", id(100), 21, 30), newImport("ten-a", id(101), 21, 30))
+	if out[0].Refused != fault.Conflict || out[1].Refused != 0 || out[2].Refused != fault.Conflict {
 		t.Fatalf("%+v", out)
 	}
 }

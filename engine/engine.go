@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -43,9 +44,10 @@ type Vault interface {
 	// its OAEP. ImportWrapped turns a wrapped key into a blob.
 	ImportPair(ctx context.Context) (public, blob []byte, hash algs.Name, err error)
 	ImportWrapped(ctx context.Context, pair []byte, name algs.Name, wrapped, public []byte) (spki, blob []byte, err error)
-	// ImportLegacy makes a wrapped secret the token object cs-legacy-<number>, and LegacyExpand expands it as Expand does
-	// the master key.
-	ImportLegacy(ctx context.Context, number uint32, pair, wrapped []byte) (blob, kcv []byte, err error)
+	// UnwrapLegacy turns a wrapped secret into a blob and leaves nothing behind; KeepLegacy makes it the token object
+	// cs-legacy-<number>; LegacyExpand expands it, by the object or the blob, as Expand does the master key.
+	UnwrapLegacy(ctx context.Context, pair, wrapped []byte) (blob, kcv []byte, err error)
+	KeepLegacy(ctx context.Context, number uint32, kcv, pair, wrapped []byte) error
 	LegacyExpand(ctx context.Context, number uint32, blob, kcv, info []byte, n int) (secret.Bytes, error)
 	// DownSince tells since when the token has not answered; down is false while it answers. It makes no call to the
 	// token.
@@ -133,6 +135,9 @@ type Engine struct {
 	signers *keyCache[*signature.PrivateKey]
 	openers *keyCache[*kem.PrivateKey]
 	decoys  map[algs.Name]decapsulator
+	// slow holds a token for each computation that takes a processor for long: there are fewer than processors, so that
+	// everything else goes on.
+	slow chan struct{}
 }
 
 // New returns an Engine.
@@ -158,6 +163,7 @@ func New(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans}
+	e.slow = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	var errs [4]error
 	e.deks, errs[0] = newKeyCache[secret.Bytes](c)
 	e.signers, errs[1] = newKeyCache[*signature.PrivateKey](c)

@@ -39,3 +39,15 @@ func (e *Engine) LeaseLeft(keyID string) int64 {
 	}
 	return 0
 }
+
+// HoldSlow takes every turn of slow computations until release is called.
+func (e *Engine) HoldSlow() (release func()) {
+	for range cap(e.slow) {
+		e.slow <- struct{}{}
+	}
+	return func() {
+		for range cap(e.slow) {
+			<-e.slow
+		}
+	}
+}

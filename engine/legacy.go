@@ -135,6 +135,7 @@ const MaxLegacyKeys = 1000
 func (e *Engine) ImportLegacy(ctx context.Context, c *Call, in *LegacyRequest) (LegacyResult, error) {
 	r := c.begin(policy.ImportLegacy)
 	var out LegacyResult
+	keep := func() {}
 	err := e.change(ctx, c, &r, policy.ImportLegacy, func() (command.Command, error) {
 		if n := len(in.Versions) + len(in.Pairs); n > MaxLegacyKeys {
 			return nil, malformedField("keys", fmt.Sprintf("are %d, at most %d are taken at once", n, MaxLegacyKeys))
@@ -170,11 +171,16 @@ func (e *Engine) ImportLegacy(ctx context.Context, c *Call, in *LegacyRequest) (
 			cmd.Keys[i].Master = master.Number
 		}
 		out = LegacyResult{Master: master.Number, Keys: len(cmd.Keys)}
+		if len(cmd.Masters) == 1 {
+			pair := tenant.Import(in.Import) // which ends with the change
+			keep = func() { e.keepLegacy(ctx, &cmd.Masters[0], pair.Wrapped, in.Wrapped) }
+		}
 		return cmd, nil
 	})
 	if err != nil {
 		return LegacyResult{}, err
 	}
+	keep()
 	return out, nil
 }
 
@@ -194,41 +200,29 @@ func (e *Engine) legacyMaster(ctx context.Context, tenant TenantView, in *Legacy
 	if pair.Protection != keys.Token {
 		return nil, fault.New(fault.Conflict, "engine.legacy", "a master key is imported into the token: begin the import with protection hsm")
 	}
-	// The same key may have been imported before: its object is found, and none is made.
-	for _, m := range tenant.LegacyMasters() {
-		_, kcv, err := e.vault.ImportLegacy(ctx, m.Number, pair.Wrapped, in.Wrapped)
-		switch {
-		case err == nil && bytes.Equal(kcv, m.KCV):
-			return m, nil
-		case err != nil && fault.Of(err) != fault.Conflict:
-			return nil, err
-		}
-	}
-	m, err := e.newLegacyMaster(ctx, cmd.Tenant, pair.Wrapped, in.Wrapped)
+	blob, kcv, err := e.vault.UnwrapLegacy(ctx, pair.Wrapped, in.Wrapped)
 	if err != nil {
 		return nil, err
 	}
-	cmd.Masters = append(cmd.Masters, *m)
-	return m, nil
-}
-
-// newLegacyMaster makes the token object of a new imported master key. Its number is the first that the token has no other
-// key for: an import that was cut off may have left one.
-func (e *Engine) newLegacyMaster(ctx context.Context, tenant string, pair, wrapped []byte) (*keys.LegacyMaster, error) {
-	const tries = 16
-	first := uint32(e.ledger.View().LegacyMasters()) + 1 //nolint:gosec // a few
-	var err error
-	for number := first; number < first+tries; number++ {
-		var blob, kcv []byte
-		blob, kcv, err = e.vault.ImportLegacy(ctx, number, pair, wrapped)
-		switch {
-		case err == nil:
-			return &keys.LegacyMaster{Number: number, Tenant: tenant, KCV: kcv, Wrapped: blob, CreatedAt: e.now().UnixMilli()}, nil
-		case fault.Of(err) != fault.Conflict:
-			return nil, err
+	for _, m := range tenant.LegacyMasters() {
+		if bytes.Equal(m.KCV, kcv) {
+			return m, nil // the same key, imported before
 		}
 	}
-	return nil, err
+	m := keys.LegacyMaster{
+		Number: uint32(e.ledger.View().LegacyMasters()) + 1, //nolint:gosec // a few
+		Tenant: cmd.Tenant, KCV: kcv, Wrapped: blob, CreatedAt: e.now().UnixMilli(),
+	}
+	cmd.Masters = append(cmd.Masters, m)
+	return &m, nil
+}
+
+// keepLegacy makes a newly imported master key an object of this node's token. It happens after the change, so that an import
+// that fails leaves nothing in the token; without the object the key is used from its record.
+func (e *Engine) keepLegacy(ctx context.Context, m *keys.LegacyMaster, pair, wrapped []byte) {
+	if err := e.vault.KeepLegacy(ctx, m.Number, m.KCV, pair, wrapped); err != nil {
+		e.log.Warn("an imported master key has no object in the token; it is used from its record", "number", m.Number, "error", err)
+	}
 }
 
 // legacyPair opens the stored private half of a pair and seals it for this cluster.

@@ -254,9 +254,12 @@ func TestLegacyImportRefuses(t *testing.T) {
 	if _, err := w.engine.ImportLegacy(ctx, w.call(), good()); !errors.Is(err, fault.Forbidden) {
 		t.Fatalf("an application: %v", err)
 	}
-	// After all the refusals the import still serves: nothing was used up.
-	if _, err := w.engine.ImportLegacy(ctx, w.owner(), good()); err != nil {
-		t.Fatal(err)
+	// After all the refusals the import still serves: nothing was used up, and nothing was left in the token.
+	if n := w.vault.kept.Load(); n != 0 {
+		t.Errorf("imports that were refused left %d objects in the token", n)
+	}
+	if _, err := w.engine.ImportLegacy(ctx, w.owner(), good()); err != nil || w.vault.kept.Load() != 1 {
+		t.Fatalf("%d objects, %v", w.vault.kept.Load(), err)
 	}
 }
 

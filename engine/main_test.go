@@ -74,6 +74,8 @@ type vault struct {
 	*hsm.Token
 	calls atomic.Int64
 	down  atomic.Pointer[time.Time]
+	// kept counts the token objects of imported deployments.
+	kept atomic.Int64
 	// onExpand, if set, sees each derived key.
 	onExpand func(info []byte, key secret.Bytes)
 }
@@ -88,6 +90,11 @@ func (v *vault) Expand(ctx context.Context, info []byte, n int) (secret.Bytes, e
 		v.onExpand(info, key)
 	}
 	return key, err
+}
+
+func (v *vault) KeepLegacy(ctx context.Context, number uint32, kcv, pair, wrapped []byte) error {
+	v.kept.Add(1)
+	return v.Token.KeepLegacy(ctx, number, kcv, pair, wrapped)
 }
 
 func (v *vault) Random(ctx context.Context, n int) ([]byte, error) {

@@ -87,6 +87,13 @@ func (e *Engine) signJWS(ctx context.Context, v *keys.Version, in *SignRequest) 
 
 // signMessage signs where the version's key is: in the token, or on this node.
 func (e *Engine) signMessage(ctx context.Context, v *keys.Version, message []byte, o signature.Options) ([]byte, error) {
+	if isSlow(v.Algorithm) {
+		end, err := e.slowly(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+	}
 	if len(v.Wrapped) == 0 {
 		key, err := e.signer(ctx, v)
 		if err != nil {
@@ -176,6 +183,9 @@ func (e *Engine) processWithKey(
 		candidates, err := p.candidates(keyID)
 		if err != nil {
 			return err
+		}
+		if keyID != "" {
+			r.KeyID = keyID
 		}
 		for _, v := range candidates {
 			done, err := work(v, row)

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -322,5 +323,24 @@ func TestShortMACsOnlyWhenAskedFor(t *testing.T) {
 		if _, err := w.engine.VerifyMAC(t.Context(), w.call(), &engine.MACVerifyRequest{MACRequest: code, MAC: full.MAC[:15]}); !errors.Is(err, fault.Malformed) {
 			t.Errorf("15 bytes: %v", err)
 		}
+	}
+}
+
+// TestSlowComputationsTakeTurns: signing with SLH-DSA waits for its turn and ends with its caller; everything else goes on.
+func TestSlowComputationsTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	slow, quick := w.newKey(algs.SLHDSASHA2128f, keys.Host), w.newKey(algs.Ed25519, keys.Host)
+	release := w.engine.HoldSlow()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.engine.Sign(ctx, w.call(), &engine.SignRequest{Key: slow, Message: []byte("m")}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("a caller that hung up: %v", err)
+	}
+	if _, err := w.engine.Sign(t.Context(), w.call(), &engine.SignRequest{Key: quick, Message: []byte("m")}); err != nil {
+		t.Errorf("another algorithm: %v", err)
+	}
+	release()
+	if _, err := w.engine.Sign(t.Context(), w.call(), &engine.SignRequest{Key: slow, Message: []byte("m")}); err != nil {
+		t.Errorf("when there is a turn: %v", err)
 	}
 }

@@ -37,35 +37,46 @@ func legacyObject() object {
 	return o
 }
 
-// ImportLegacy brings in the master key of an imported deployment: 32 bytes, the PRK of its HKDF, wrapped as ImportWrapped
-// wants it. The key becomes the object cs-legacy-<n> of this token, which signs by CKM_SHA256_HMAC and does nothing else, and
-// cannot be had out. blob is the same key wrapped by cs-wrap-secret-1, for LegacyExpand on the other nodes; kcv is its key
-// check value, as for the master key: the first 8 bytes of HMAC-SHA256(key, "cryptoserve/kcv"). Importing the same key again
-// gives another blob and leaves the object as it is.
+// UnwrapLegacy brings in the master key of an imported deployment: 32 bytes, the PRK of its HKDF, wrapped as ImportWrapped
+// wants it. It leaves nothing behind in the token. blob is the key wrapped by cs-wrap-secret-1, for LegacyExpand on every
+// node; kcv is its key check value, as for the master key: the first 8 bytes of HMAC-SHA256(key, "cryptoserve/kcv").
 //
-// fault.Malformed with the field wrapped_key as for ImportWrapped. fault.Conflict when the token has another key for n.
-func (t *Token) ImportLegacy(ctx context.Context, n uint32, pairBlob, wrapped []byte) (blob, kcv []byte, err error) {
-	const op = "hsm.ImportLegacy"
-	if err := t.lockKeygen(ctx, op); err != nil {
-		return nil, nil, err
-	}
-	defer t.unlockKeygen()
-	err = t.do(ctx, op, func(s *session) error {
-		if err := t.offered(op, importPair); err != nil {
-			return err
-		}
+// fault.Malformed with the field wrapped_key as for ImportWrapped.
+func (t *Token) UnwrapLegacy(ctx context.Context, pairBlob, wrapped []byte) (blob, kcv []byte, err error) {
+	const op = "hsm.UnwrapLegacy"
+	err = t.doLegacy(ctx, op, func(s *session) error {
 		if _, blob, err = t.importKey(ctx, op, s, legacyKey, pairBlob, wrapped); err != nil {
 			return err
 		}
-		if kcv, err = t.legacyKCV(ctx, op, s, blob); err != nil {
-			return err
-		}
-		return t.keepLegacy(ctx, op, s, n, kcv, pairBlob, wrapped)
+		kcv, err = t.legacyKCV(ctx, op, s, blob)
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return blob, kcv, nil
+}
+
+// KeepLegacy makes a key that UnwrapLegacy brought in the object cs-legacy-<n> of this token, which signs by CKM_SHA256_HMAC
+// and does nothing else, and cannot be had out. The same key again leaves the object as it is.
+//
+// fault.Conflict when the token has another key for n: LegacyExpand then works from the blob.
+func (t *Token) KeepLegacy(ctx context.Context, n uint32, kcv, pairBlob, wrapped []byte) error {
+	const op = "hsm.KeepLegacy"
+	return t.doLegacy(ctx, op, func(s *session) error { return t.keepLegacy(ctx, op, s, n, kcv, pairBlob, wrapped) })
+}
+
+func (t *Token) doLegacy(ctx context.Context, op string, work func(*session) error) error {
+	if err := t.lockKeygen(ctx, op); err != nil {
+		return err
+	}
+	defer t.unlockKeygen()
+	return t.do(ctx, op, func(s *session) error {
+		if err := t.offered(op, importPair); err != nil {
+			return err
+		}
+		return work(s)
+	})
 }
 
 func (t *Token) legacyKCV(ctx context.Context, op string, s *session, blob []byte) (kcv []byte, err error) {

@@ -154,3 +154,14 @@ func (r *rig) mustExpand(tb testing.TB) []byte {
 	}
 	return out.Reveal()
 }
+
+// ImportLegacy brings in a key of an imported deployment and keeps it.
+func (r *rig) ImportLegacy(ctx context.Context, n uint32, pair, wrapped []byte) (blob, kcv []byte, err error) {
+	if blob, kcv, err = r.UnwrapLegacy(ctx, pair, wrapped); err != nil {
+		return nil, nil, err
+	}
+	if err := r.KeepLegacy(ctx, n, kcv, pair, wrapped); err != nil {
+		return nil, nil, err
+	}
+	return blob, kcv, nil
+}

@@ -20,6 +20,10 @@ const (
 	maxWait = 10 * time.Second
 )
 
+// collectFrom is how much memory a computation holds for which the collector is run at its end: that takes a few milliseconds, the
+// computation far more.
+const collectFrom = 32 << 20
+
 // budget is what the computations on passwords share. Waiting is first come, first served.
 type budget struct {
 	memory *semaphore.Weighted
@@ -70,6 +74,10 @@ func (b *budget) acquire(ctx context.Context, memoryBytes int64, wait time.Durat
 		return nil, busy(err)
 	}
 	return func() {
+		if memoryBytes >= collectFrom {
+			// What the computation held is garbage by now, and would count against nobody until it is collected.
+			runtime.GC()
+		}
 		b.calls.Release(1)
 		b.memory.Release(memoryBytes)
 	}, nil

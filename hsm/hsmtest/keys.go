@@ -273,7 +273,11 @@ func (i importer) imports(t *testing.T) {
 func (i importer) legacy(t *testing.T) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
-	blob, kcv, err := i.token.ImportLegacy(t.Context(), 1, i.pair, i.wrap(t, key))
+	wrapped := i.wrap(t, key)
+	blob, kcv, err := i.token.UnwrapLegacy(t.Context(), i.pair, wrapped)
+	if err == nil {
+		err = i.token.KeepLegacy(t.Context(), 1, kcv, i.pair, wrapped)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
