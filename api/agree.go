@@ -21,7 +21,7 @@ func (s *Server) encapsulate(x *exchange) error {
 	m.secret("shared_secret", res.SharedSecret)
 	m.text("key_id", res.KeyID)
 	m.text("algorithm", res.Algorithm)
-	m.texts("warnings", res.Warnings)
+	m.warnings(res.Warnings)
 	x.out = m.end()
 	return nil
 }
@@ -84,7 +84,7 @@ func (x *exchange) answerSecret(name string, res *engine.SecretResult, err error
 	m.secret(name, res.Secret)
 	m.text("key_id", res.KeyID)
 	m.text("algorithm", res.Algorithm)
-	m.texts("warnings", res.Warnings)
+	m.warnings(res.Warnings)
 	x.out = m.end()
 	return nil
 }

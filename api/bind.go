@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -130,7 +131,7 @@ func (d *decoder) bindNumber(v reflect.Value, name string) error {
 	switch {
 	case err == nil && v.CanUint() && n >= 0 && !v.OverflowUint(uint64(n)):
 		v.SetUint(uint64(n))
-	case err == nil && v.CanInt() && int64(int32(n)) == n: // no integer of this API is longer
+	case err == nil && v.CanInt() && n >= math.MinInt32 && n <= math.MaxInt32: // no integer of this API is longer
 		v.SetInt(n)
 	case err == nil || errors.Is(err, strconv.ErrRange):
 		return malformedField(name, "is out of range")

@@ -43,7 +43,7 @@ func (s *Server) deriveKey(x *exchange) error {
 	m := x.object(len(res.Value))
 	m.secret("key", res.Value)
 	m.text("algorithm", res.Algorithm)
-	m.texts("warnings", res.Warnings)
+	m.warnings(res.Warnings)
 	x.out = m.end()
 	return nil
 }

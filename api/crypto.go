@@ -41,8 +41,8 @@ var decryptFields = []field{
 // overhead is room for all of an answer or a frame but its data, so that neither is moved while it grows.
 const overhead = 1 << 10
 
-// The answers of encrypt, decrypt and of batches are appended by hand: they are most of what this server does, and their base64 goes
-// straight to where it is sent from. Tests hold them equal to what wire's types encode to.
+// The answers of encrypt, decrypt and of batches are appended by hand: they are most of what this server does, and their
+// base64 goes straight to where it is sent from. Tests hold them equal to what wire's types encode to.
 
 func (s *Server) encrypt(x *exchange) error {
 	if err := x.json.object(x.body, encryptFields); err != nil {
@@ -122,7 +122,7 @@ func (x *exchange) dataKey(plaintext bool) error {
 	m.text("algorithm", res.Wrapped.Algorithm)
 	m.text("key_id", res.Wrapped.KeyID)
 	m.number("format", res.Wrapped.Format)
-	m.texts("warnings", res.Wrapped.Warnings)
+	m.warnings(res.Wrapped.Warnings)
 	x.out = m.end()
 	return nil
 }

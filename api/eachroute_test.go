@@ -88,20 +88,19 @@ func membersOf(tb testing.TB, s *jsonschema.Schema, place string, object jsontex
 		for of.Ref != nil {
 			of = of.Ref
 		}
-		switch value.Kind() {
-		case '{':
+		if value.Kind() == '{' {
 			inner := func(text string) string { return with(fmt.Sprintf("%q:%s", name, text)) }
 			list = append(list, membersOf(tb, of, place+name+".", value, inner)...)
-		case '[':
-			var elements []jsontext.Value
+		}
+		var elements []jsontext.Value
+		if value.Kind() == '[' {
 			if err := json.Unmarshal(value, &elements); err != nil {
 				tb.Fatal(err)
 			}
-			items, ok := of.Items2020, len(elements) > 0 && elements[0].Kind() == '{'
-			if ok {
-				inner := func(text string) string { return with(fmt.Sprintf("%q:[%s,%s]", name, elements[0], text)) }
-				list = append(list, membersOf(tb, items, place+name+"[1].", elements[0], inner)...)
-			}
+		}
+		if len(elements) > 0 && elements[0].Kind() == '{' {
+			inner := func(text string) string { return with(fmt.Sprintf("%q:[%s,%s]", name, elements[0], text)) }
+			list = append(list, membersOf(tb, of.Items2020, place+name+"[1].", elements[0], inner)...)
 		}
 	}
 	return list

@@ -79,6 +79,9 @@ func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p htt
 			x.fail(err)
 		}
 		x.send()
+		if x.route.streams {
+			x.linger()
+		}
 	case err != nil:
 		x.cut(err)
 	default:
@@ -261,9 +264,6 @@ func (x *exchange) send() {
 	if x.route.streams && x.r.ProtoMajor == 1 && x.r.ContentLength != 0 && (x.transfer == nil || !x.transfer.ended) {
 		// What the client still sends is not read, however much it is.
 		h["Connection"] = connectionClose
-	}
-	if x.transfer != nil {
-		x.transfer.setWrite(time.Now())
 	}
 	x.w.WriteHeader(x.status)
 	if _, err := x.w.Write(x.out); err != nil {

@@ -3,7 +3,11 @@ package api
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
+	"math"
+	"math/big"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -193,7 +197,7 @@ func FuzzBatch(f *testing.F) {
 			}
 			return
 		}
-		if wireErr != nil && !strings.Contains(wireErr.(*fault.Error).Fields[0].Detail, "is longer than") {
+		if wireErr != nil && !strings.Contains(fmt.Sprint(problemOf(wireErr).Errors), "is longer than") {
 			t.Fatalf("%q: into says %v", body, wireErr)
 		}
 		v := &d.values
@@ -241,4 +245,45 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%q became %q", want, got)
 		}
 	})
+}
+
+// FuzzRange: whatever the header says, a range is refused or has the bytes that it names.
+func FuzzRange(f *testing.F) {
+	for _, seed := range []string{
+		"bytes=0-", "bytes=0-0", "Bytes=1-2", "bytes=2-1", "bytes=-1", "bytes=", "bytes", "=", "-", "", "bytes=1-2,3-4", "bytes=+1-",
+		"bytes=9223372036854775806-9223372036854775807", "bytes=99999999999999999999-99999999999999999999", "bytes=\u0661-",
+	} {
+		f.Add(seed)
+	}
+	form := regexp.MustCompile(`^[Bb][Yy][Tt][Ee][Ss]=([0-9]+)-([0-9]*)$`)
+	f.Fuzz(func(t *testing.T, value string) {
+		part, err := rangeOf([]string{value})
+		m := form.FindStringSubmatch(value)
+		if m == nil || (m[2] != "" && number(m[2]).Cmp(number(m[1])) < 0 && number(m[1]).IsInt64()) {
+			if err == nil || fault.Of(err) != fault.Malformed {
+				t.Fatalf("%q: %+v, %v", value, part, err)
+			}
+			return
+		}
+		if err != nil && number(m[1]).IsInt64() {
+			t.Fatalf("%q: %v", value, err)
+		}
+		if err != nil {
+			return // beyond any plaintext
+		}
+		if part.From < 0 || part.To <= part.From {
+			t.Fatalf("%q became %+v", value, part)
+		}
+		if first := number(m[1]); part.From < math.MaxInt64-1 && first.Cmp(big.NewInt(part.From)) != 0 {
+			t.Fatalf("%q begins at %d", value, part.From)
+		}
+		if part.To < math.MaxInt64 && (m[2] == "" || number(m[2]).Cmp(big.NewInt(part.To-1)) != 0) {
+			t.Fatalf("%q ends before %d", value, part.To)
+		}
+	})
+}
+
+func number(digits string) *big.Int {
+	n, _ := new(big.Int).SetString(digits, 10)
+	return n
 }

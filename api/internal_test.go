@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +27,7 @@ type echo struct {
 	Engine
 
 	failure error
+	given   *[]byte
 }
 
 func (e echo) Encrypt(_ context.Context, c *engine.Call, in *engine.EncryptRequest) (engine.EncryptResult, error) {
@@ -61,6 +64,18 @@ func (e echo) DecryptBatch(_ context.Context, c *engine.Call, in *engine.BatchRe
 	return e.batch(c, in)
 }
 
+func (echo) HashPassword(_ context.Context, c *engine.Call, _ string, pass []byte) (engine.PasswordResult, error) {
+	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
+	return engine.PasswordResult{Hash: strconv.Itoa(len(pass)), Algorithm: "scrypt"}, nil
+}
+
+// KeyDecrypt keeps what it returns, to see what becomes of it.
+func (e echo) KeyDecrypt(_ context.Context, c *engine.Call, in *engine.KeyDecryptRequest) (engine.SecretResult, error) {
+	c.Receipt.Node, c.Receipt.Sequence = "node-1", 1
+	*e.given = bytes.Clone(in.Ciphertext)
+	return engine.SecretResult{Secret: *e.given, KeyID: "key_user-pii_0123456789abcdef", Algorithm: "RSA-OAEP-2048"}, nil
+}
+
 func (echo) Refuse(_ context.Context, _ *engine.Call, _ policy.Action, _ string, cause error) error {
 	return cause
 }
@@ -77,7 +92,7 @@ func echoServer(tb testing.TB) *Server {
 	tb.Helper()
 	a := anyone{&policy.Subject{Kind: policy.KindApplication, ID: "app"}}
 	s, err := New(Config{
-		Engine: echo{}, Auth: a, Tokens: a, Log: slog.New(slog.DiscardHandler), TLS: TLSConfig(false, nil),
+		Engine: echo{given: new([]byte)}, Auth: a, Tokens: a, Log: slog.New(slog.DiscardHandler), TLS: TLSConfig(false, nil),
 		State: func() wire.State { return wire.State{State: "operational"} }, Ready: func() error { return nil },
 	})
 	if err != nil {
@@ -105,6 +120,14 @@ func TestNothingSecretStaysInTheBuffers(t *testing.T) {
 		"encrypt, broken":  post("/api/v1/crypto/encrypt", `{"plaintext":"`+encoded[:len(encoded)-4]+`****","context":"user-pii"}`),
 		"encrypt, chunked": post("/api/v1/crypto/encrypt", strings.Repeat(" ", 5000)+`{"plaintext":"`+encoded+`","context":"user-pii"}`),
 		"decrypt":          post("/api/v1/crypto/decrypt", `{"ciphertext":"`+encoded+`","context":"user-pii"}`),
+		"batch":            post("/api/v1/crypto/batch/encrypt", `{"context":"a","items":[{"plaintext":"`+encoded+`","reference":"`+secretText+`"}]}`),
+		"batch, refused":   post("/api/v1/crypto/batch/encrypt", `{"context":"a","items":[{"plaintext":"`+encoded+`"},{"plaintext":"`+escaped+`"},7]}`),
+		"batch, decrypt":   post("/api/v1/crypto/batch/decrypt", `{"context":"a","items":[{"ciphertext":"`+encoded+`"},{"ciphertext":"`+encoded+`"}]}`),
+		"password":         post("/api/v1/crypto/password/hash", `{"password":"`+secretText+`"}`),
+		"password, escape": post("/api/v1/crypto/password/hash", `{"password":"\u0063`+secretText[1:]+`"}`),
+		"password, refuse": post("/api/v1/crypto/password/hash", `{"password":"`+secretText+`","x":1}`),
+		"key":              post("/api/v1/crypto/key/decrypt", `{"key":"k","ciphertext":"`+encoded+`"}`),
+		"key, refused":     post("/api/v1/crypto/key/decrypt", `{"key":"k","ciphertext":"`+encoded+`","x":1}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "encrypt, chunked" {
@@ -115,12 +138,17 @@ func TestNothingSecretStaysInTheBuffers(t *testing.T) {
 			s.exchanges.New = func() any { return x }
 			w := httptest.NewRecorder()
 			s.Handler().ServeHTTP(w, r)
-			if want := map[bool]int{true: 400, false: 200}[name == "encrypt, refused" || name == "encrypt, broken"]; w.Code != want {
+			if want := map[bool]int{true: 400, false: 200}[strings.Contains(name, "refuse") || strings.Contains(name, "broken")]; w.Code != want {
 				t.Fatalf("status %d: %s", w.Code, w.Body)
 			}
 			buffers := map[string][]byte{"body": x.body, "arena": x.json.arena, "plain": x.json.plain}
-			if r.URL.Path == "/api/v1/crypto/decrypt" {
-				buffers["result"], buffers["out"] = x.result, x.out
+			if strings.HasSuffix(r.URL.Path, "/decrypt") {
+				buffers["result"], buffers["out"], buffers["given"] = x.result, x.out, *s.config.Engine.(echo).given
+			}
+			for _, list := range [][]engine.BatchItem{x.json.batch[:cap(x.json.batch)], x.batch.Items} {
+				if slices.ContainsFunc(list, func(i engine.BatchItem) bool { return i.Data != nil }) {
+					t.Error("an item is still held")
+				}
 			}
 			for part, b := range buffers {
 				b = b[:cap(b)]

@@ -123,12 +123,12 @@ func wireKey(info *engine.KeyInfo) wire.Key {
 // keyFIPS tells apart what is approved and what computes. Of a token nobody here can tell whether it is validated.
 func keyFIPS(o *keys.Object) wire.KeyFIPS {
 	row, _ := algs.Lookup(o.Algorithm)
-	f := wire.KeyFIPS{ApprovedAlgorithm: row.Approval == algs.Approved, RunsIn: row.Runs.String()}
+	f := wire.KeyFIPS{ApprovedAlgorithm: row.Approval.String(), RunsIn: row.Runs.String()}
 	if o.Protection == keys.Token {
 		f.RunsIn = "token"
 		return f
 	}
-	f.ValidatedModule = row.Runs == algs.RunsModule && fips140.Enabled() && fips140.Version() != "latest"
+	f.ValidatedModule = row.Validated(fips140.Enabled(), fips140.Version())
 	return f
 }
 

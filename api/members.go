@@ -32,8 +32,8 @@ func (m *members) text(name, s string) {
 	*m = appendQuoted(*m, s)
 }
 
-func (m *members) texts(name string, list []string) {
-	m.name(name)
+func (m *members) warnings(list []string) {
+	m.name("warnings")
 	*m = appendTexts(*m, list)
 }
 

@@ -91,9 +91,12 @@ func orStream(r route, action policy.Action, handle func(*Server, *exchange) err
 // dataRoutes protect data in contexts.
 func dataRoutes(l Limits) []route {
 	most := l.CryptoBodyBytes
+	encrypt := orStream(crypto("encrypt", policy.Encrypt, most, (*Server).encrypt), policy.EncryptStream, (*Server).encryptStream)
+	decrypt := secretly(crypto("decrypt", policy.Decrypt, most, (*Server).decrypt))
+	decrypt = orStream(decrypt, policy.DecryptStream, (*Server).decryptStream)
 	return []route{
-		orStream(crypto("encrypt", policy.Encrypt, most, (*Server).encrypt), policy.EncryptStream, (*Server).encryptStream),
-		orStream(secretly(crypto("decrypt", policy.Decrypt, most, (*Server).decrypt)), policy.DecryptStream, (*Server).decryptStream),
+		encrypt,
+		decrypt,
 		crypto("rewrap", policy.Rewrap, most, (*Server).rewrap),
 		crypto("batch/encrypt", policy.EncryptBatch, most, (*Server).encryptBatch),
 		secretly(crypto("batch/decrypt", policy.DecryptBatch, most, (*Server).decryptBatch)),
@@ -137,7 +140,8 @@ func managementRoutes(l Limits) []route {
 	}
 	change := func(path string, action policy.Action, timeout time.Duration, handle func(*Server, *exchange) error) route {
 		return route{
-			method: http.MethodPost, path: path, action: action, access: subjects, bodyBytes: l.BodyBytes, timeout: timeout, handle: handle,
+			method: http.MethodPost, path: path, action: action, access: subjects, bodyBytes: l.BodyBytes, timeout: timeout,
+			handle: handle,
 		}
 	}
 	imports := func(r route) route {

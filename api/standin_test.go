@@ -74,7 +74,7 @@ type standIn struct {
 	streamFailure error
 	streamPanics  bool
 	cutShort      bool          // before the range is complete
-	linger        time.Duration // between the last byte and the end
+	linger        time.Duration // before and behind a last byte of its own
 	broken        []error
 }
 

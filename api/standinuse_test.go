@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -105,7 +106,9 @@ func (s *standIn) pass(ctx context.Context, c *engine.Call, out io.Writer, src i
 	_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{src}, make([]byte, segment))
 	time.Sleep(s.linger)
 	if err == nil && s.linger > 0 {
-		err = ctx.Err()
+		_, err = out.Write([]byte{'.'})
+		time.Sleep(s.linger)
+		err = errors.Join(err, ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -89,9 +89,10 @@ func (x *exchange) runStream(
 	case errors.Is(err, stream.ErrRange):
 		return errRange
 	case err == nil && t.part != nil:
-		t.drain()
+		return t.finish()
+	default:
+		return err
 	}
-	return err
 }
 
 // streamRequest reads what stands beside the body of a stream.
@@ -101,7 +102,8 @@ func (x *exchange) streamRequest() (*engine.StreamRequest, error) {
 		return nil, errMediaType
 	}
 	if !x.r.ProtoAtLeast(1, 1) {
-		return nil, fault.New(fault.Malformed, "api.stream", "streams need HTTP/1.1 or HTTP/2: HTTP/1.0 cannot tell a whole answer from a cut one")
+		return nil, fault.New(fault.Malformed, "api.stream",
+			"streams need HTTP/1.1 or HTTP/2: HTTP/1.0 cannot tell a whole answer from a cut one")
 	}
 	in := &engine.StreamRequest{Length: x.r.ContentLength}
 	var err error
@@ -197,6 +199,7 @@ type transfer struct {
 	read    int64     // bytes of the body
 	ended   bool      // it was read to its end
 	begun   bool      // the answer has begun
+	held    []byte    // the last byte of a range
 }
 
 // Read reads from the body. What is read before the answer begins is held in memory by the engine, which is little for a
@@ -207,8 +210,6 @@ func (t *transfer) Read(p []byte) (int, error) {
 	t.read += int64(n)
 	if errors.Is(err, io.EOF) {
 		t.ended = true
-		// The server watches the connection from now on: that nothing more comes must not end the request.
-		t.setRead(time.Time{})
 	}
 	const free, step = 2 * uncounted, 1 << 20
 	if !t.begun && t.read > max(free, t.x.share) {
@@ -219,10 +220,21 @@ func (t *transfer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes to the answer.
+// Write writes to the answer. Of a range it holds the last byte back for finish.
 func (t *transfer) Write(p []byte) (int, error) {
 	t.arm()
-	return t.x.w.Write(p)
+	if t.part == nil || len(p) == 0 {
+		return t.x.w.Write(p)
+	}
+	if len(t.held) > 0 {
+		if _, err := t.x.w.Write(t.held); err != nil {
+			return 0, err
+		}
+	}
+	last := len(p) - 1
+	t.held = append(t.held[:0], p[last])
+	_, err := t.x.w.Write(p[:last])
+	return len(p), err
 }
 
 // arm sets the deadlines anew, unless they have just been: for HTTP/2 it costs a turn of the connection's loop. So a stream
@@ -234,19 +246,13 @@ func (t *transfer) arm() {
 		return
 	}
 	t.armed = now
-	if !t.ended {
-		t.setRead(now.Add(t.idle))
+	// Errors come from writers of tests, which have no deadlines.
+	if !t.ended { // else the server watches the connection, and that nothing more comes must not end the request
+		_ = t.control.SetReadDeadline(now.Add(t.idle))
 	}
-	t.setWrite(now)
-}
-
-// setWrite sets the deadline for writing later than that for reading, so that an upload that stalls can be answered.
-func (t *transfer) setWrite(now time.Time) {
+	// Later, so that an upload that stalls can be answered.
 	_ = t.control.SetWriteDeadline(now.Add(t.idle + t.idle/4))
 }
-
-// setRead sets the deadline for reading. A writer without deadlines is one of a test.
-func (t *transfer) setRead(deadline time.Time) { _ = t.control.SetReadDeadline(deadline) }
 
 // begin begins the answer. It is engine.Begin.
 func (t *transfer) begin(info engine.StreamInfo) (io.Writer, error) {
@@ -254,7 +260,7 @@ func (t *transfer) begin(info engine.StreamInfo) (io.Writer, error) {
 	if t.read == 0 && (x.r.ProtoMajor != 1 || len(x.r.Header["Expect"]) > 0) {
 		// The client may wait to be asked for the body, which is read after the answer has begun. Of HTTP/2 the server does
 		// not tell; a client that does not wait ignores it.
-		
+		x.w.WriteHeader(http.StatusContinue)
 	}
 	h := x.w.Header()
 	if t.part == nil {
@@ -300,14 +306,46 @@ func (t *transfer) end() {
 	}
 }
 
-// drain reads what the client still sends behind the range that it wanted. Closing an HTTP/1 connection with data on its way
-// could take the answer with it; in HTTP/2 the client can be told to stop.
-func (t *transfer) drain() {
-	if t.x.r.ProtoMajor != 1 || t.ended {
+// finish reads what the client still sends behind the range that it wanted, and then gives it the last byte. Ending an
+// HTTP/1 connection with data on its way could take the answer with it; and there are clients that read nothing more, and so
+// can send nothing more over HTTP/2, once they have the whole answer (curl 7.88).
+func (t *transfer) finish() error {
+	var err error
+	if !t.ended {
+		if err = t.control.Flush(); err == nil {
+			_, err = io.Copy(io.Discard, t)
+		}
+	}
+	if err == nil {
+		t.arm()
+		_, err = t.x.w.Write(t.held)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Malformed, "api.stream", "the stream broke off", err)
+	}
+	return nil
+}
+
+// How long a refused stream is read on. In HTTP/2 the answer ends only when that does.
+const (
+	lingers      = 2 * time.Second
+	lingersHTTP2 = 100 * time.Millisecond
+)
+
+// linger reads for a moment what a client still sends whose stream was refused, so that it gets to know why. One that waits
+// to be asked for its stream is not asked.
+func (x *exchange) linger() {
+	asked := x.transfer != nil && x.transfer.read > 0 || len(x.r.Header["Expect"]) == 0
+	if !asked || x.r.ContentLength == 0 || (x.transfer != nil && x.transfer.ended) {
 		return
 	}
-	if t.control.Flush() == nil {
-		_, _ = io.Copy(io.Discard, t) // if it breaks off, the answer is whole all the same
+	moment := lingers
+	if x.r.ProtoMajor != 1 {
+		moment = lingersHTTP2
+	}
+	control := http.NewResponseController(x.w)
+	if control.Flush() == nil && control.SetReadDeadline(time.Now().Add(moment)) == nil {
+		_, _ = io.Copy(io.Discard, x.r.Body)
 	}
 }
 

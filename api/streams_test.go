@@ -229,6 +229,9 @@ func TestRanges(t *testing.T) {
 			if a.StatusCode != http.StatusPartialContent || string(a.body) != "xxxxx" {
 				t.Errorf("a range near the beginning: %s: %s", a.Status, a.body)
 			}
+			if status := sendAllFirst(t, f, http2, "!"+strings.Repeat("x", 32<<20), "bytes=5-9"); status != http.StatusPartialContent {
+				t.Errorf("a client that sends all first: status %d", status)
+			}
 		}
 	})
 }
@@ -296,8 +299,10 @@ func TestBadStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(conn, "POST %s?context=user-pii HTTP/1.0\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: 3\r\n\r\nabc",
-			encryptPath, f.token, octetStream)
+		if _, err := fmt.Fprintf(conn, "POST %s?context=user-pii HTTP/1.0\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n"+
+			"Content-Length: 3\r\n\r\nabc", encryptPath, f.token, octetStream); err != nil {
+			t.Fatal(err)
+		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -317,6 +322,7 @@ func TestStreamsThatFailEarly(t *testing.T) {
 		for name, body := range map[string]io.Reader{
 			"decryption": io.MultiReader(strings.NewReader("?"), endless{}), "policy": endless{}, "held open": openPipe(t),
 		} {
+			start := time.Now()
 			f.engine.failure = nil
 			if name != "decryption" {
 				f.engine.failure = fault.New(fault.Forbidden, "test", "no")
@@ -329,12 +335,51 @@ func TestStreamsThatFailEarly(t *testing.T) {
 			if !http2 && !a.Close {
 				t.Errorf("%s: the connection stays open", name)
 			}
+			if took := time.Since(start); took > 20*time.Second { // ReadTimeout is 30 seconds
+				t.Errorf("%s: the answer took %v", name, took)
+			}
 		}
+		// A client that only reads the answer when all is sent gets it too, if it does not take long to send.
 		f.engine.failure = nil
+		for range 5 {
+			if status := sendAllFirst(t, f, http2, "?"+strings.Repeat("x", 32<<20), "bytes=0-"); status != http.StatusBadRequest {
+				t.Errorf("a client that sends all first: status %d", status)
+			}
+		}
 		if a := send(t, client, f.stream(t, encryptPath, strings.NewReader("a"), 1)); a.StatusCode != http.StatusOK {
 			t.Errorf("the next stream: %s", a.Status)
 		}
 	})
+}
+
+// sendAllFirst decrypts a range of a stream and returns the status of the answer. Over HTTP/1.1 it is a client that reads nothing before
+// it has sent all.
+func sendAllFirst(t *testing.T, f *fixture, http2 bool, body, part string) int {
+	t.Helper()
+	if http2 {
+		ranged := func(r *http.Request) { r.Header.Set("Range", part) }
+		return send(t, f.rawClient(t, true), f.stream(t, decryptPath, strings.NewReader(body), int64(len(body)), ranged)).StatusCode
+	}
+	conn, err := tls.Dial("tcp", f.address, &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST %s?context=user-pii HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n"+
+		"Range: %s\r\nContent-Length: %d\r\n\r\n%s", decryptPath, f.token, octetStream, part, len(body), body); err != nil {
+		t.Errorf("the body: %v", err)
+		return 0
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode
 }
 
 // endless is a body that never ends.
@@ -444,43 +489,22 @@ func TestCutUpload(t *testing.T) {
 		for _, path := range []string{encryptPath, decryptPath} {
 			before := f.engine.breaks()
 			ctx, cancel := context.WithCancel(t.Context())
-			sent := &announcing{Reader: io.MultiReader(strings.NewReader("!"), endless{}), after: 4 * segment, reached: make(chan struct{})}
-			r := f.stream(t, path, sent, 1<<40).WithContext(ctx)
-			ended := make(chan error, 1)
-			client := f.rawClient(t, http2)
-			go func() {
-				resp, err := client.Do(r)
-				if err == nil {
-					_, err = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
-				ended <- err
-			}()
-			<-sent.reached
+			body := io.MultiReader(strings.NewReader("!"), endless{})
+			resp, err := f.rawClient(t, http2).Do(f.stream(t, path, body, 1<<40).WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(io.Discard, resp.Body, 4*segment); err != nil {
+				t.Error(err)
+			}
 			cancel()
-			if err := <-ended; !errors.Is(err, context.Canceled) {
+			if _, err := io.Copy(io.Discard, resp.Body); !errors.Is(err, context.Canceled) {
 				t.Errorf("the client ended with %v", err)
 			}
+			resp.Body.Close()
 			waitFor(t, "the end of the stream", func() bool { return f.engine.breaks() == before+1 })
 		}
 	})
-}
-
-// announcing tells when so many bytes have been read.
-type announcing struct {
-	io.Reader
-	after   int
-	reached chan struct{}
-}
-
-func (a *announcing) Read(p []byte) (int, error) {
-	n, err := a.Reader.Read(p)
-	if a.after > 0 {
-		if a.after -= n; a.after <= 0 {
-			close(a.reached)
-		}
-	}
-	return n, err
 }
 
 // TestStalledClients: one that sends nothing more and one that reads nothing more lose their stream.
@@ -543,10 +567,12 @@ func TestASlowStreamThatMoves(t *testing.T) {
 // TestAStreamMayTakeItsTimeToEnd: when all is read, that nothing more comes is no stall.
 func TestAStreamMayTakeItsTimeToEnd(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, http2 bool) {
-		f := newFixture(t, func(c *api.Config) { c.Limits.StreamIdle, c.Limits.ReadTimeout = 400*time.Millisecond, 400*time.Millisecond })
+		f := newFixture(t, func(c *api.Config) {
+			c.Limits.StreamIdle, c.Limits.ReadTimeout = 400*time.Millisecond, 400*time.Millisecond
+		})
 		f.engine.linger = 450 * time.Millisecond // longer than for reading, shorter than for writing
 		a := send(t, f.newClient(t, http2), f.stream(t, encryptPath, strings.NewReader("abc"), -1))
-		if a.StatusCode != http.StatusOK || string(a.body) != "!abc" || a.Trailer.Get("X-Stream-Status") != "complete" {
+		if a.StatusCode != http.StatusOK || string(a.body) != "!abc." || a.Trailer.Get("X-Stream-Status") != "complete" {
 			t.Errorf("%s: %q, trailer %v", a.Status, a.body, a.Trailer)
 		}
 	})
@@ -661,6 +687,7 @@ func TestShutdownDuringAStream(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, http2 bool) {
 		for _, ends := range []bool{true, false} {
 			f := newFixture(t, func(c *api.Config) { c.Limits.ShutdownGrace = 10 * time.Second })
+			f.engine.linger = 50 * time.Millisecond
 			body, writer := openBody(t, segment)
 			resp, err := f.rawClient(t, http2).Do(f.stream(t, encryptPath, body, -1))
 			if err != nil {
@@ -697,7 +724,10 @@ func TestShutdownDuringAStream(t *testing.T) {
 			writer.Close()
 			cancel()
 			if ends {
-				<-done
+				// It may have been told to stop by now.
+				if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("Shutdown: %v", err)
+				}
 			}
 		}
 	})

@@ -53,7 +53,7 @@ func useCases(f *fixture) map[string]useCase {
 	key := wire.Key{
 		Name: "invoices", Context: "user-pii", Description: "of invoices", Purpose: "sign", Algorithm: "Ed25519", Protection: "host",
 		Status: "active", KeyID: secondKeyID, CreatedAt: newYearText("00"),
-		FIPS: wire.KeyFIPS{ApprovedAlgorithm: true, RunsIn: "module"},
+		FIPS: wire.KeyFIPS{ApprovedAlgorithm: "yes", RunsIn: "module"},
 		Versions: []wire.KeyVersion{
 			{KeyID: secondKeyID, Version: 2, State: "active", CreatedAt: newYearText("01"), PublicKey: f.engine.app.PublicKey},
 			{KeyID: keyID, Version: 1, State: "deactivated", CreatedAt: newYearText("00"), Imported: true},

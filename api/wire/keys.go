@@ -27,9 +27,9 @@ type Key struct {
 
 // KeyFIPS tells apart whether the algorithm is approved and what computes it.
 type KeyFIPS struct {
-	ApprovedAlgorithm bool   `json:"approved_algorithm"`
-	RunsIn            string `json:"runs_in"`          // module, library or token
-	ValidatedModule   bool   `json:"validated_module"` // of a token the appliance cannot know, so it says false
+	ApprovedAlgorithm string `json:"approved_algorithm"` // yes, process or no
+	RunsIn            string `json:"runs_in"`            // module, composed, library or token
+	ValidatedModule   bool   `json:"validated_module"`   // of a token the appliance cannot know, so it says false
 }
 
 // KeyVersion is one version of a key object.
@@ -269,7 +269,7 @@ type Algorithm struct {
 	Source       string `json:"source"`
 	// ApprovedAlgorithm is yes, process or no: about the algorithm. RunsIn and ValidatedModule are about what computes it.
 	ApprovedAlgorithm string `json:"approved_algorithm"`
-	RunsIn            string `json:"runs_in"` // module or library
+	RunsIn            string `json:"runs_in"` // module, composed (primitives in the module, their combination not) or library
 	ValidatedModule   bool   `json:"validated_module"`
 	TokenKeys         bool   `json:"token_keys"` // keys can also be made and used in this node's token
 	Protect           bool   `json:"protect"`    // the FIPS mode of this node allows it to protect
