@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"cryptoserve/engine/aead"
 	"cryptoserve/engine/algs"
@@ -50,17 +53,35 @@ func run(answers []answer) error {
 	for i := range answers {
 		byName[answers[i].Algorithm] = &answers[i]
 	}
-	for _, row := range algs.Rows() {
-		if row.ReadOnly {
-			continue // reads what others wrote; its primitives are those of other rows
+	rows := algs.Rows()
+	failed := make([]error, len(rows))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(rows)); i = next.Add(1) - 1 {
+				failed[i] = runOne(rows[i], byName[rows[i].Name])
+			}
+		})
+	}
+	workers.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err
 		}
-		a, ok := byName[row.Name]
-		if !ok {
-			return fmt.Errorf("%s has no known answer", row.Name)
-		}
-		if err := check(row, a); err != nil {
-			return fmt.Errorf("%s: %w", row.Name, err)
-		}
+	}
+	return nil
+}
+
+func runOne(row algs.Row, a *answer) error {
+	if row.ReadOnly {
+		return nil // reads what others wrote; its primitives are those of other rows
+	}
+	if a == nil {
+		return fmt.Errorf("%s has no known answer", row.Name)
+	}
+	if err := check(row, a); err != nil {
+		return fmt.Errorf("%s: %w", row.Name, err)
 	}
 	return nil
 }
