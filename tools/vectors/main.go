@@ -1,4 +1,4 @@
-// Program vectors prints the account of the test vectors: it reads the output of `go test -v` and writes a line for each
+// Command vectors prints the account of the test vectors: it reads the output of `go test -v` and writes a line for each
 // algorithm and source. `make vectors` runs it.
 package main
 
