@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/keys"
@@ -133,24 +134,37 @@ func createContext(txn *memdb.Txn, c command.CreateContext) command.Outcome {
 
 // checkNewVersion holds what is true of a version that becomes the active one of a context.
 func checkNewVersion(txn *memdb.Txn, ctx *directory.Context, v *keys.Version, number uint32) command.Outcome {
+	if out := checkFresh(txn, v, ctx.Tenant, ctx.Name, "", ctx.Algorithm, number); out.Refused != 0 {
+		return out
+	}
+	switch {
+	case v.Imported:
+		return refused(fault.Malformed, "the key version of a context is never imported")
+	case v.Derived() && (len(v.Salt) == 0) != (ctx.Derivation == directory.Deterministic):
+		return refused(fault.Malformed, "the salt of the key version does not fit the derivation of its context")
+	}
+	return done
+}
+
+// checkFresh holds what is true of every version that becomes the active one: of a key object, or with no object's name of a
+// context's own key.
+func checkFresh(
+	txn *memdb.Txn, v *keys.Version, tenant, context, object string, algorithm algs.Name, number uint32,
+) command.Outcome {
 	if err := v.Validate(); err != nil {
 		return refused(fault.Malformed, "the key version is not valid")
 	}
 	switch {
-	case v.Tenant != ctx.Tenant || v.Context != ctx.Name || !strings.HasPrefix(v.ID, "key_"+ctx.Name+"_"):
-		return refused(fault.Malformed, "the key version belongs to another context")
+	case v.Tenant != tenant || v.Context != context || v.Object != object || !strings.HasPrefix(v.ID, "key_"+context+"_"):
+		return refused(fault.Malformed, "the key version belongs to something else")
 	case !validKey(v.Tenant):
 		return refused(fault.Malformed, "the tenant has no valid id")
 	case v.Number != number:
 		return refused(fault.Conflict, "the key version does not have the next number")
 	case v.State != keys.Active || v.DeactivatedAt != 0 || v.Leased != 0:
 		return refused(fault.Malformed, "the key version is not active and unused")
-	case v.Algorithm != ctx.Algorithm:
-		return refused(fault.Malformed, "the key version has another algorithm than its context")
-	case v.Object != "" || v.Imported:
-		return refused(fault.Malformed, "the key version is not one of a context's own key")
-	case v.Derived() && (len(v.Salt) == 0) != (ctx.Derivation == directory.Deterministic):
-		return refused(fault.Malformed, "the salt of the key version does not fit the derivation of its context")
+	case v.Algorithm != algorithm:
+		return refused(fault.Malformed, "the key version has another algorithm than what it is of")
 	case first[keys.Version](txn, tableVersions, indexID, v.ID) != nil:
 		return refused(fault.Conflict, "a key version with this id exists already")
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"reflect"
-	"strings"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -39,24 +38,11 @@ func createKey(txn *memdb.Txn, c command.CreateKey) command.Outcome {
 
 // checkNewObjectVersion holds what is true of a version that becomes the active one of a key object.
 func checkNewObjectVersion(txn *memdb.Txn, o *keys.Object, v *keys.Version, number uint32) command.Outcome {
-	if err := v.Validate(); err != nil {
-		return refused(fault.Malformed, "the key version is not valid")
+	if out := checkFresh(txn, v, o.Tenant, o.Context, o.Name, o.Algorithm, number); out.Refused != 0 {
+		return out
 	}
-	switch {
-	case v.Tenant != o.Tenant || v.Context != o.Context || v.Object != o.Name || !strings.HasPrefix(v.ID, "key_"+o.Context+"_"):
-		return refused(fault.Malformed, "the key version belongs to another key")
-	case !validKey(v.Tenant):
-		return refused(fault.Malformed, "the tenant has no valid id")
-	case v.Number != number:
-		return refused(fault.Conflict, "the key version does not have the next number")
-	case v.State != keys.Active || v.DeactivatedAt != 0 || v.Leased != 0:
-		return refused(fault.Malformed, "the key version is not active and unused")
-	case v.Algorithm != o.Algorithm:
-		return refused(fault.Malformed, "the key version has another algorithm than its key")
-	case (len(v.Wrapped) != 0) != (o.Protection == keys.Token):
+	if (len(v.Wrapped) != 0) != (o.Protection == keys.Token) {
 		return refused(fault.Malformed, "the key version is not protected as its key says")
-	case first[keys.Version](txn, tableVersions, indexID, v.ID) != nil:
-		return refused(fault.Conflict, "a key version with this id exists already")
 	}
 	return done
 }
