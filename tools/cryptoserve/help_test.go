@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -48,6 +49,13 @@ func TestMeter(t *testing.T) {
 			}
 		}
 		m.end()
+		shown := screen.Len()
+		if size < 0 { // nothing draws any more, which the race detector watches too
+			time.Sleep(250 * time.Millisecond)
+		}
+		if screen.Len() != shown {
+			t.Errorf("%s: the bar went on after its end", name)
+		}
 		if size != 0 && !strings.Contains(screen.String(), "encrypting") {
 			t.Errorf("%s: nothing was shown: %q", name, screen.String())
 		}

@@ -33,6 +33,8 @@ func meterOn(w io.Writer, what string, size int64) *meter {
 	return &meter{left: size, bar: progressbar.NewOptions64(size,
 		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30),
+		// A spinner that turns by itself is a goroutine that goes on drawing after end.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	)}
 }
 
