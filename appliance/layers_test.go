@@ -30,7 +30,7 @@ type layer struct {
 var (
 	device  = []string{"hsm/...", "softhsm/..."}
 	network = []string{"cluster"} // cluster/command is a value, and allowed to the engine
-	values  = []string{"engine/fault", "engine/secret", "engine/lp", "engine/algs", "engine/keys", "engine/directory", "engine/seal"}
+	values  = []string{"engine/fault", "engine/secret", "engine/lp", "engine/algs", "engine/keys", "engine/classify", "engine/directory", "engine/seal"}
 )
 
 // layers is the order of the whole module. A new package must be placed here, and the place says what it may know.
@@ -44,8 +44,11 @@ var layers = []layer{
 	// Pure values and functions, each knowing those before it.
 	{path: "engine/algs"},
 	{path: "engine/keys", never: []string{"api/wire"}},
+	{path: "engine/classify", only: []string{"engine/algs", "engine/fault", "engine/lp"}},
 	{path: "engine/directory", never: []string{"api/wire"}},
+	{path: "engine/rules", only: []string{"engine/algs", "engine/fault"}},
 	{path: "engine/policy", never: []string{"api/wire"}},
+	{path: "engine/limit", only: []string{"engine/fault"}},
 	{path: "engine/hash", only: []string{"engine/algs", "engine/fault"}},
 	{path: "engine/mac", only: []string{"engine/algs", "engine/fault"}},
 	{path: "engine/kdf", only: []string{"engine/algs", "engine/fault"}},
@@ -77,6 +80,7 @@ var layers = []layer{
 
 	// HTTP for programs.
 	{path: "api/auth", never: append([]string{"cluster/..."}, device...)},
+	{path: "api/signin", never: append([]string{"cluster/..."}, device...)},
 	{path: "api", never: append([]string{"cluster/..."}, device...)},
 	{path: "api/client", std: true, only: []string{"api/wire"}},
 
@@ -94,6 +98,7 @@ var layers = []layer{
 	{path: "softhsm/softhsmtest", tests: true},
 	{path: "hsm/hsmtest", tests: true},
 	{path: "api/apitest", tests: true},
+	{path: "api/signin/signintest", tests: true},
 	{path: "appliance/systemtest", tests: true},
 }
 
@@ -109,6 +114,9 @@ var owners = map[string]string{
 	"github.com/fxamacker/cbor/v2":        "cluster",
 	"github.com/julienschmidt/httprouter": "api",
 	"github.com/golang-jwt/jwt/v5":        "api/auth",
+	"github.com/coreos/go-oidc/v3/oidc":   "api/signin",
+	"golang.org/x/oauth2":                 "api/signin",
+	"cel.dev/cel-go/cel":                  "engine/rules",
 }
 
 // listed is what `go list -json` tells about a package. Imports are those of the program, not of its tests.

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind is a class of failure. The zero Kind is Unknown and is treated as Internal everywhere.
@@ -116,7 +117,9 @@ type Error struct {
 	Op     string
 	Detail string
 	Fields []Field
-	Err    error
+	// RetryAfter is when the same request may succeed; 0 leaves that open. It goes with retryable kinds.
+	RetryAfter time.Duration
+	Err        error
 }
 
 // New returns an Error without a cause.
@@ -146,6 +149,21 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Is(target error) bool {
 	k, ok := target.(Kind)
 	return ok && k == e.Kind
+}
+
+// RetryAfterOf returns how long the caller should wait, by the first Error in err's chain that says so; 0 when none does.
+func RetryAfterOf(err error) time.Duration {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return 0
+		}
+		if e.RetryAfter > 0 {
+			return e.RetryAfter
+		}
+		err = e.Err
+	}
+	return 0
 }
 
 // Of returns the kind of the outermost Error in err's chain, Internal when there is none, Unknown when err is nil.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"testing"
+	"time"
 )
 
 func TestEveryKindHasItsOwnCode(t *testing.T) {
@@ -63,6 +64,22 @@ func TestOnlyPassingTroublesAreRetryable(t *testing.T) {
 	for _, k := range Kinds() {
 		if k.Retryable() != want[k] {
 			t.Errorf("%s: retryable %v", k, k.Retryable())
+		}
+	}
+}
+
+func TestRetryAfterOf(t *testing.T) {
+	limited := &Error{Kind: RateLimited, RetryAfter: time.Minute}
+	for _, c := range []struct {
+		err  error
+		want time.Duration
+	}{
+		{nil, 0}, {io.EOF, 0}, {New(RateLimited, "op", ""), 0}, {limited, time.Minute}, {fmt.Errorf("x: %w", limited), time.Minute},
+		{Wrap(Unavailable, "op", "", limited), time.Minute},
+		{&Error{Kind: RateLimited, RetryAfter: time.Second, Err: limited}, time.Second},
+	} {
+		if got := RetryAfterOf(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
 	}
 }
