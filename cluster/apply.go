@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-memdb"
@@ -24,6 +23,19 @@ func apply(txn *memdb.Txn, c command.Command) command.Outcome {
 	if _, ok := c.(command.CreateCluster); !ok && first[directory.Cluster](txn, tableCluster, indexID, "") == nil {
 		return refused(fault.Conflict, "there is no cluster yet")
 	}
+	if g, ok := c.(command.Guarded); ok {
+		return guarded(txn, g)
+	}
+	if act, tenant := actOf(c); act != "" {
+		if first[directory.Tenant](txn, tableTenants, indexID, tenant).Of().Approvers(act) > 0 {
+			return refused(fault.Forbidden, "the act needs approval")
+		}
+	}
+	return execute(txn, c)
+}
+
+// execute applies a command that needs no approval, or has it.
+func execute(txn *memdb.Txn, c command.Command) command.Outcome {
 	switch c := c.(type) {
 	case command.CreateCluster:
 		return createCluster(txn, c)
@@ -55,21 +67,112 @@ func apply(txn *memdb.Txn, c command.Command) command.Outcome {
 		return createImport(txn, c)
 	case command.ImportLegacy:
 		return importLegacy(txn, c)
+	case command.SetTenantStatus:
+		return setTenantStatus(txn, c)
+	case command.ScheduleTenantDeletion:
+		return scheduleTenantDeletion(txn, c)
+	case command.DeleteTenant:
+		return deleteTenant(txn, c)
+	case command.ChangeSettings:
+		return changeSettings(txn, c)
+	case command.ChangeApplication:
+		return changeApplication(txn, c)
+	case command.SetApplicationStatus:
+		return setApplicationStatus(txn, c)
+	case command.SetApplicationKey:
+		return setApplicationKey(txn, c)
+	case command.RevokeApplicationTokens:
+		return revokeApplicationTokens(txn, c)
+	case command.DeleteApplication:
+		return deleteApplication(txn, c)
+	case command.RevokeRefresh:
+		return revokeRefresh(txn, c)
+	case command.SetUserRoles:
+		return setUserRoles(txn, c)
+	case command.SetUserStatus:
+		return setUserStatus(txn, c)
+	case command.DeleteUser:
+		return deleteUser(txn, c)
+	case command.SetPassword:
+		return setPassword(txn, c)
+	case command.TouchSession:
+		return touchSession(txn, c)
+	case command.EndSession:
+		return endSession(txn, c)
+	case command.EndSessions:
+		return endSessions(txn, c)
+	case command.CreateInvitation:
+		return createInvitation(txn, c)
+	case command.DropInvitation:
+		return dropInvitation(txn, c)
+	case command.AcceptInvitation:
+		return acceptInvitation(txn, c)
+	case command.CreateDevice:
+		return createDevice(txn, c)
+	case command.DecideDevice:
+		return decideDevice(txn, c)
+	case command.RedeemDevice:
+		return redeemDevice(txn, c)
+	case command.PutPolicy:
+		return putPolicy(txn, c)
+	case command.DeletePolicy:
+		return deletePolicy(txn, c)
+	case command.ChangeContext:
+		return changeContext(txn, c)
+	case command.SetContextStatus:
+		return setContextStatus(txn, c)
+	case command.DeleteContext:
+		return deleteContext(txn, c)
+	case command.SetVersionState:
+		return setVersionState(txn, c)
+	case command.ScheduleDestruction:
+		return scheduleDestruction(txn, c)
+	case command.DestroyVersion:
+		return destroyVersion(txn, c)
+	case command.SetMinimumVersion:
+		return setMinimumVersion(txn, c)
+	case command.MergeUsage:
+		return mergeUsage(txn, c)
+	case command.SetKeyRotation:
+		return setKeyRotation(txn, c)
+	case command.RequestApproval:
+		return requestApproval(txn, c)
+	case command.DecideApproval:
+		return decideApproval(txn, c)
+	case command.CancelApproval:
+		return cancelApproval(txn, c)
 	default:
 		// Decode makes no other, and a test applies one of each type.
 		panic(fmt.Sprintf("cluster: no rule applies %T", c))
 	}
 }
 
-// changesRights reports whether a command of this type may have changed a right, a context or a key version's state, so
-// that what was decided before it must be decided again. New credentials and counters take nothing away from anyone.
-func changesRights(t command.Type) bool {
-	switch t {
+// changesRights reports whether a command may have changed a right, a context or a key version's state, so that what was
+// decided before it must be decided again. New credentials, counters and requests take nothing away from anyone.
+func changesRights(c command.Command) bool {
+	if g, ok := c.(command.Guarded); ok {
+		inside, err := g.Inner()
+		return err != nil || changesRights(inside)
+	}
+	switch c.Type() {
 	case command.TypeLeaseUsage, command.TypeCreateRefresh, command.TypeRotateRefresh, command.TypeCreateSession,
-		command.TypeCreateImport:
+		command.TypeCreateImport, command.TypeTouchSession, command.TypeCreateInvitation, command.TypeDropInvitation,
+		command.TypeCreateDevice, command.TypeDecideDevice, command.TypeRedeemDevice, command.TypeMergeUsage,
+		command.TypeRequestApproval, command.TypeCancelApproval, command.TypeRevokeRefresh:
 		return false
 	default:
 		return true
+	}
+}
+
+// removesKeys reports whether a command removes key material from the state, which older entries of the log and older snapshots
+// still hold. Only the appliance proposes such commands, so none comes guarded.
+func removesKeys(c command.Command) bool {
+	switch c.Type() {
+	case command.TypeDestroyVersion, command.TypeDeleteTenant:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -102,6 +205,8 @@ func createTenant(txn *memdb.Txn, c command.CreateTenant) command.Outcome {
 		return refused(fault.Malformed, "the tenant has no valid id or name")
 	case !validStatus(t.Status):
 		return refused(fault.Malformed, "the tenant has an unknown status")
+	case t.DeleteAt != 0 || t.Settings != nil && t.Settings.Validate() != nil:
+		return refused(fault.Malformed, "the tenant begins with its deletion, or with settings that are not valid")
 	case first[directory.Tenant](txn, tableTenants, indexID, t.ID) != nil:
 		return refused(fault.Conflict, "a tenant with this id exists already")
 	case first[directory.Tenant](txn, tableTenants, indexName, t.Name) != nil:
@@ -120,8 +225,8 @@ func createContext(txn *memdb.Txn, c command.CreateContext) command.Outcome {
 		return out
 	}
 	switch {
-	case ctx.ActiveKey != v.ID || ctx.Versions != 1:
-		return refused(fault.Malformed, "the context does not name its first key version")
+	case ctx.ActiveKey != v.ID || ctx.Versions != 1 || ctx.MinimumVersion > 1:
+		return refused(fault.Malformed, "the context does not name its first key version, or closes it")
 	case first[directory.Tenant](txn, tableTenants, indexID, ctx.Tenant) == nil:
 		return refused(fault.NotFound, "the tenant does not exist")
 	case first[directory.Context](txn, tableContexts, indexID, ctx.Tenant, ctx.Name) != nil:
@@ -161,7 +266,7 @@ func checkFresh(
 		return refused(fault.Malformed, "the tenant has no valid id")
 	case v.Number != number:
 		return refused(fault.Conflict, "the key version does not have the next number")
-	case v.State != keys.Active || v.DeactivatedAt != 0 || v.Leased != 0:
+	case v.State != keys.Active || v.DeactivatedAt != 0 || v.Leased != 0 || v.DestroyAt != 0 || v.DestroyedAt != 0:
 		return refused(fault.Malformed, "the key version is not active and unused")
 	case v.Algorithm != algorithm:
 		return refused(fault.Malformed, "the key version has another algorithm than what it is of")
@@ -188,11 +293,11 @@ func rotateContext(txn *memdb.Txn, c command.RotateContext) command.Outcome {
 	return done
 }
 
-// deactivate ends the protection by a version that another one replaces. A version that may not be deactivated any more
-// (compromised, destroyed) keeps its state: it protects nothing, and the rotation that replaces it must not be refused.
+// deactivate ends the protection by a version that another one replaces. One in any other state keeps it: it protects nothing,
+// the rotation that replaces it must not be refused, and one that is suspended must not process again by being replaced.
 func deactivate(txn *memdb.Txn, keyID string, at int64) {
 	before := first[keys.Version](txn, tableVersions, indexID, keyID)
-	if before == nil || !before.State.MayBecome(keys.Deactivated) {
+	if before == nil || before.State != keys.Active {
 		return
 	}
 	old := *before
@@ -211,34 +316,48 @@ func createApplication(txn *memdb.Txn, c command.CreateApplication) command.Outc
 		return refused(fault.NotFound, "the tenant does not exist")
 	case first[directory.Application](txn, tableApplications, indexID, a.ID) != nil:
 		return refused(fault.Conflict, "an application with this id exists already")
+	case a.CreatedBy != "" && (!validKey(a.CreatedBy) || a.Environment != "" && !validKey(a.Environment)):
+		return refused(fault.Malformed, "the application has no valid maker or environment")
+	case a.CreatedBy != "" && first[directory.Application](txn, tableApplications, indexOwner, a.CreatedBy, a.Tenant, a.Name, a.Environment) != nil:
+		return refused(fault.Conflict, "the user has an application with this name in this environment already")
+	case len(a.PublicKey) != 0 && len(a.PublicKey) != 32, len(a.Certificate) != 0 && len(a.Certificate) != 32:
+		return refused(fault.Malformed, "the application's key or certificate is not valid")
+	case takenCertificate(txn, a.Certificate, a.ID):
+		return refused(fault.Conflict, "another application has this certificate's key")
 	}
-	for i, g := range a.Grants {
-		if !validKey(g.Context) || first[directory.Context](txn, tableContexts, indexID, a.Tenant, g.Context) == nil {
-			return refused(fault.NotFound, "a granted context does not exist")
-		}
-		if slices.ContainsFunc(a.Grants[:i], func(b directory.Grant) bool { return b.Context == g.Context }) {
-			return refused(fault.Malformed, "a context is granted twice")
-		}
+	if out := checkGrants(txn, a.Tenant, a.Grants); out.Refused != 0 {
+		return out
 	}
 	put(txn, tableApplications, &a)
 	return done
 }
 
-func createUser(txn *memdb.Txn, c command.CreateUser) command.Outcome {
-	u := c.User
+func createUser(txn *memdb.Txn, c command.CreateUser) command.Outcome { return addUser(txn, &c.User) }
+
+func addUser(txn *memdb.Txn, u *directory.User) command.Outcome {
 	switch {
 	case !validKey(u.ID) || !validKey(u.Name):
 		return refused(fault.Malformed, "the user has no valid id or name")
+	case len(u.Name) > directory.UserNameMax || len(u.Email) > directory.EmailMax:
+		return refused(fault.Malformed, "the user's name or address is too long")
 	case !validStatus(u.Status):
 		return refused(fault.Malformed, "the user has an unknown status")
+	case !directory.ValidRoles(u.Roles):
+		return refused(fault.Malformed, "the user's roles are not valid")
 	case !validKey(u.Tenant) || first[directory.Tenant](txn, tableTenants, indexID, u.Tenant) == nil:
 		return refused(fault.NotFound, "the tenant does not exist")
 	case first[directory.User](txn, tableUsers, indexID, u.ID) != nil:
 		return refused(fault.Conflict, "a user with this id exists already")
 	case first[directory.User](txn, tableUsers, indexName, u.Tenant, u.Name) != nil:
 		return refused(fault.Conflict, "a user with this name exists already")
+	case (u.Issuer == "") != (u.Subject == "") || u.Issuer != "" && (!validKey(u.Issuer) || !validKey(u.Subject)):
+		return refused(fault.Malformed, "the user has no valid name at an identity provider")
+	case u.Issuer != "" && u.Password != "":
+		return refused(fault.Malformed, "the user signs in at an identity provider and has a password")
+	case u.Issuer != "" && first[directory.User](txn, tableUsers, indexIdentity, u.Issuer, u.Tenant, u.Subject) != nil:
+		return refused(fault.Conflict, "a user with this name at the identity provider exists already")
 	}
-	put(txn, tableUsers, &u)
+	put(txn, tableUsers, u)
 	return done
 }
 
@@ -248,6 +367,12 @@ func createSession(txn *memdb.Txn, c command.CreateSession) command.Outcome {
 	switch {
 	case user == nil || user.Tenant != s.Tenant:
 		return refused(fault.NotFound, "the user does not exist")
+	case !maySignIn(txn, user):
+		// Whoever proposed it looked before the user was disabled: the session would live again when he is enabled.
+		return disabledUser
+	case s.Hash == [32]byte{}:
+		// It stands for none where commands say which session to keep.
+		return refused(fault.Malformed, "the session has no hash")
 	case s.ExpiresAt <= s.CreatedAt:
 		return refused(fault.Malformed, "the session ends before it begins")
 	case first[directory.Session](txn, tableSessions, indexID, string(s.Hash[:])) != nil:
@@ -296,6 +421,11 @@ func rotateRefresh(txn *memdb.Txn, c command.RotateRefresh) command.Outcome {
 	case before.ExpiresAt < c.At:
 		return unauthenticated("expired", "the refresh token has expired")
 	}
+	app := first[directory.Application](txn, tableApplications, indexID, before.Application)
+	tenant := first[directory.Tenant](txn, tableTenants, indexID, before.Tenant)
+	if app == nil || app.Status != directory.Enabled || tenant == nil || tenant.Status != directory.Enabled {
+		return unauthenticated("application", "the application or its tenant is disabled")
+	}
 	next := *before
 	if before.Hash != c.Presented {
 		next.Revoked = true
@@ -320,7 +450,7 @@ func leaseUsage(txn *memdb.Txn, c command.LeaseUsage) command.Outcome {
 	if before == nil {
 		return refused(fault.NotFound, "the key version does not exist")
 	}
-	if !before.State.Allows(keys.Protect) {
+	if !before.Allows(keys.Protect, false) {
 		return command.Outcome{Total: before.Leased}
 	}
 	next := *before

@@ -21,8 +21,8 @@ func createKey(txn *memdb.Txn, c command.CreateKey) command.Outcome {
 		return out
 	}
 	switch {
-	case o.ActiveKey != v.ID || o.Versions != 1 || o.Disabled:
-		return refused(fault.Malformed, "the key does not name its first version, or begins disabled")
+	case o.ActiveKey != v.ID || o.Versions != 1 || o.MinimumVersion > 1 || o.Disabled:
+		return refused(fault.Malformed, "the key does not name its first version, closes it, or begins disabled")
 	case first[directory.Context](txn, tableContexts, indexID, o.Tenant, o.Context) == nil:
 		return refused(fault.NotFound, "the context does not exist")
 	case first[keys.Object](txn, tableObjects, indexID, o.Tenant, o.Name) != nil:

@@ -124,6 +124,9 @@ func TestApplyRefusesKeys(t *testing.T) {
 		"rotate key: too high":      {objectRotation(3, 30), fault.Conflict},
 		"rotate key: unknown":       {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Object = "none" }), fault.NotFound},
 		"rotate key: other tenant":  {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Version.Tenant = "ten-b" }), fault.NotFound},
+		"rotate key: unknown pair":  {changed(objectRotation(2, 30), func(c *command.RotateKey) { c.Import, c.Version.Imported = importTwo, true }), fault.NotFound},
+		"legacy: no tenant's id":    {command.ImportLegacy{}, fault.Malformed},
+		"legacy: number 0 alone":    {changed(withMaster(func(m *keys.LegacyMaster) { m.Number = 0 }), func(c *command.ImportLegacy) { c.Keys = nil }), fault.Malformed},
 		"disable: unknown":          {command.SetKeyDisabled{Tenant: "ten-b", Name: "seal", Disabled: true}, fault.NotFound},
 		"import: used":              {newImport("ten-a", importOne, 10, 5000), fault.Conflict},
 		"import: no tenant":         {newImport("ten-z", importTwo, 10, 5000), fault.NotFound},
@@ -228,6 +231,26 @@ func TestLegacyImportMayBeRepeated(t *testing.T) {
 	more.Import = importHSM
 	if out := applyAll(t, db, more, more); out[0].Refused != 0 || out[1].Refused != fault.NotFound {
 		t.Fatalf("%+v", out)
+	}
+}
+
+// TestLegacyPairMayBeSealedAgain: the bytes of a seal differ each time, its length does not.
+func TestLegacyPairMayBeSealedAgain(t *testing.T) {
+	pair := func(n int, b byte) command.ImportLegacy {
+		c := newLegacy("ten-a", "apple", "key_apple_00000003", 1)
+		c.Keys[0].Algorithm, c.Keys[0].Sealed = algs.AES256GCMMLKEM768, fill(n, b)
+		return c
+	}
+	db := seeded(t)
+	mustApply(t, db, seedKeys()...)
+	mustApply(t, db, pair(90, 1))
+	before := newView(db, 0).Digest()
+	mustApply(t, db, pair(90, 1), pair(90, 2))
+	if out := applyAll(t, db, pair(91, 1))[0]; out.Refused != fault.Conflict {
+		t.Fatalf("%+v", out)
+	}
+	if newView(db, 0).Digest() != before {
+		t.Fatal("the first record did not stay")
 	}
 }
 

@@ -37,6 +37,8 @@ type fsm struct {
 	db    *memdb.MemDB
 	view  atomic.Pointer[View]
 	epoch atomic.Uint64
+	// removed counts what may have left key material behind on this disk: see Node.Compact.
+	removed atomic.Uint64
 
 	// failed is why the state machine stopped. Once set it applies nothing: to skip an entry would give this node
 	// another state than the rest, or none that anybody agreed to.
@@ -67,13 +69,13 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		if l.Type == raft.LogCommand {
-			outcome, t, err := f.applyEntry(txn, l)
+			outcome, rights, err := f.applyEntry(txn, l)
 			if err != nil {
 				f.fail(err)
 				responses[i] = err
 				continue
 			}
-			if changesRights(t) && outcome.Refused == 0 {
+			if rights && outcome.Refused == 0 {
 				changes++
 			}
 			responses[i] = outcome
@@ -85,21 +87,26 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	return responses
 }
 
-// applyEntry opens, decodes and applies one entry. When it fails, the entry has changed nothing.
-func (f *fsm) applyEntry(txn *memdb.Txn, l *raft.Log) (command.Outcome, command.Type, error) {
+// applyEntry opens, decodes and applies one entry, and tells whether it is of a kind that changes rights. When it fails, the
+// entry has changed nothing.
+func (f *fsm) applyEntry(txn *memdb.Txn, l *raft.Log) (outcome command.Outcome, rights bool, err error) {
 	what := fmt.Sprintf("log entry %d", l.Index)
 	encoded, err := f.entries.open(l.Data)
 	if err != nil {
-		return command.Outcome{}, 0, damaged(what, err.Error())
+		return command.Outcome{}, false, damaged(what, err.Error())
 	}
 	c, err := command.Decode(encoded)
 	if errors.Is(err, command.ErrUnknown) {
-		return command.Outcome{}, 0, fmt.Errorf("%s holds an %w", what, err)
+		return command.Outcome{}, false, fmt.Errorf("%s holds an %w", what, err)
 	}
 	if err != nil {
-		return command.Outcome{}, 0, damaged(what, err.Error())
+		return command.Outcome{}, false, damaged(what, err.Error())
 	}
-	return apply(txn, c), c.Type(), nil
+	outcome = apply(txn, c)
+	if outcome.Refused == 0 && removesKeys(c) {
+		f.removed.Add(1)
+	}
+	return outcome, changesRights(c), nil
 }
 
 // publish makes the state of f.db visible, and only then the new epoch.

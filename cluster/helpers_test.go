@@ -166,7 +166,7 @@ func newRefresh(tenant, application, id string, hash byte, from, to int64) comma
 	}}
 }
 
-// seed is a small state with a record in every table.
+// seed is a small state without records of keys and of what people do; everything has one in every table.
 func seed() []command.Command {
 	app := newApplication("ten-a", "app-1", secretContext)
 	app.Application.Name = secretApplication

@@ -43,6 +43,9 @@ type Config struct {
 	// behind one. Zero means 8192 and 10240.
 	SnapshotThreshold uint64
 	TrailingLogs      uint64
+	// ElectionTimeout is after how long without a leader an election begins, which a node of one voter waits for at each start.
+	// Zero means 300 ms. Less is for tests.
+	ElectionTimeout time.Duration
 
 	wrap func(raft.LogStore, raft.StableStore) (raft.LogStore, raft.StableStore) // for tests: faults below the stores
 }
@@ -77,6 +80,9 @@ func (c Config) raftConfig() *raft.Config {
 	r.LocalID = raft.ServerID(c.NodeID)
 	r.HeartbeatTimeout, r.ElectionTimeout = electionTimeout, electionTimeout
 	r.LeaderLeaseTimeout, r.CommitTimeout = leaderLease, commitTimeout
+	if c.ElectionTimeout != 0 {
+		r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout = c.ElectionTimeout, c.ElectionTimeout, c.ElectionTimeout
+	}
 	r.BatchApplyCh = true
 	r.NoLegacyTelemetry = true
 	r.SnapshotThreshold, r.TrailingLogs = defaultSnapshotThreshold, defaultTrailingLogs
@@ -104,6 +110,8 @@ type Node struct {
 	raft     *raft.Raft
 	fsm      *fsm
 	watchdog *watchdog
+
+	compacting sync.Mutex // held while Compact runs
 
 	closeOnce sync.Once
 	closeErr  error
@@ -147,6 +155,9 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if n.storage.leftovers {
+		n.fsm.removed.Add(1)
+	}
 	if err := n.start(); err != nil {
 		return nil, err
 	}
@@ -213,6 +224,9 @@ func (n *Node) ready(ctx context.Context) error {
 }
 
 func (n *Node) leads() bool { return n.raft.State() == raft.Leader }
+
+// Leads reports whether this node leads the cluster, as far as it knows.
+func (n *Node) Leads() bool { return n.leads() }
 
 // View returns the newest applied state. It is one atomic load.
 func (n *Node) View() *View { return n.fsm.view.Load() }

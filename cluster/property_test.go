@@ -4,74 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
+	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
 	"pgregory.net/rapid"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/keys"
 	"cryptoserve/engine/seal"
 	"cryptoserve/engine/secret"
 )
 
 func isUnknown(err error) bool { return errors.Is(err, command.ErrUnknown) }
-
-// drawCommand draws a command over few ids, so that many succeed, many conflict and many refer to what others made.
-func drawCommand(t *rapid.T) command.Command {
-	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
-	number := func(label string, high int64) int64 { return rapid.Int64Range(0, high).Draw(t, label) }
-	tenant := pick("tenant", "ten-a", "ten-b", "ten-c")
-	context := pick("context", "apple", "pear")
-	key := keyID(context, int(number("key", 12)))
-	user := pick("user", "usr-1", "usr-2")
-	app := pick("application", "app-1", "app-2")
-	hash := byte(number("hash", 8))
-	from := number("from", 50)
-	switch rapid.IntRange(1, 15).Draw(t, "type") {
-	case 1:
-		return newCluster()
-	case 2:
-		return newTenant(tenant)
-	case 3:
-		return newContext(tenant, context, key)
-	case 4:
-		return command.RotateContext{Version: newVersion(tenant, context, uint32(number("number", 4)), key)}
-	case 5:
-		return newApplication(tenant, app, context)
-	case 6:
-		return newUser(tenant, user)
-	case 7:
-		return newSession(tenant, user, hash, from, from+number("life", 20))
-	case 8:
-		return newRefresh(tenant, app, pick("family", "ref-1", "ref-2"), hash, from, from+number("life", 20))
-	case 9:
-		return command.RotateRefresh{
-			Family: pick("family", "ref-1", "ref-2"), Presented: [32]byte(fill(32, hash)),
-			Next: [32]byte(fill(32, byte(number("next", 8)))), At: from, ExpiresAt: from + number("life", 20),
-		}
-	case 10:
-		return imported(newKey(tenant, context, pick("object", "seal", "other"), key))
-	case 11:
-		return command.RotateKey{Version: newObjectVersion(tenant, context, pick("object", "seal", "other"), uint32(number("number", 4)), key)}
-	case 12:
-		return command.SetKeyDisabled{Tenant: tenant, Name: pick("object", "seal", "other"), Disabled: rapid.Bool().Draw(t, "disabled")}
-	case 13:
-		if rapid.Bool().Draw(t, "in the token") {
-			return tokenImport(tenant, importHSM, from, from+number("life", 5000))
-		}
-		return newImport(tenant, pick("import", importOne, importTwo), from, from+number("life", 5000))
-	case 14:
-		c := newLegacy(tenant, context, pick("legacy", legacyOne, key), uint32(number("master", 2)))
-		if rapid.Bool().Draw(t, "with master") {
-			c.Masters, c.Import = []keys.LegacyMaster{newMaster(tenant, c.Keys[0].Master)}, importHSM
-		}
-		return c
-	default:
-		return command.LeaseUsage{Key: key, Count: uint64(number("count", int64(keys.GCMRandomNonceLimit)))}
-	}
-}
 
 func testFSM(t interface{ Fatal(...any) }) *fsm {
 	key, err := seal.New(secret.New(fill(32, 7)))
@@ -85,9 +33,16 @@ func testFSM(t interface{ Fatal(...any) }) *fsm {
 // restore in the middle. State and outcomes are the same, and the records obey the rules that outlast any command.
 func TestInvariant10ApplyIsPure(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		commands := rapid.SliceOfN(rapid.Custom(drawCommand), 1, 60).Draw(t, "commands")
-		commands = append([]command.Command{newCluster(), newTenant("ten-a"), newContext("ten-a", "apple", keyID("apple", 0)),
-			newApplication("ten-a", "app-1", "apple"), newUser("ten-a", "usr-1")}, commands...)
+		commands := beginning()
+		scratch := newState()
+		for _, c := range commands {
+			applyOne(t, scratch, c)
+		}
+		for range 40 + choose(t, "length", 64) {
+			c := drawCommand(t, newView(scratch, 0))
+			commands = append(commands, c)
+			applyOne(t, scratch, c)
+		}
 		one, batch, restored := testFSM(t), testFSM(t), testFSM(t)
 		logs := make([]*raft.Log, len(commands))
 		for i, c := range commands {
@@ -102,8 +57,10 @@ func TestInvariant10ApplyIsPure(t *testing.T) {
 			logs[i] = &raft.Log{Index: uint64(i + 1), Type: raft.LogCommand, Data: sealed}
 		}
 		var singly []any
+		owned := map[string]bool{}
 		for _, l := range logs {
 			singly = append(singly, one.Apply(l))
+			checkOwners(t, one.view.Load(), owned)
 		}
 		together := batch.ApplyBatch(logs)
 		if a, b := fmt.Sprint(singly), fmt.Sprint(together); a != b {
@@ -123,6 +80,27 @@ func TestInvariant10ApplyIsPure(t *testing.T) {
 		}
 		checkRules(t, a)
 	})
+}
+
+// beginning is what every drawn log begins with, so that acts, approvals and guarded commands find what they are about.
+func beginning() []command.Command {
+	return []command.Command{
+		newCluster(), newTenant("ten-a"), newContext("ten-a", "apple", keyID("apple", 0)), rotation(2, 1),
+		newApplication("ten-a", "app-1", "apple"), newUser("ten-a", "usr-1"), newUser("ten-a", "usr-2"), newUser("ten-a", "usr-3"),
+		newSession("ten-a", "usr-1", 1, 0, 60), newSession("ten-a", "usr-2", 2, 0, 60), newSession("ten-a", "usr-3", 3, 0, 60),
+		settings(1, rule(directory.ActDestroyKey, 1), rule(directory.ActDeleteTenant, 2)),
+	}
+}
+
+// applyOne applies a command as a log entry brings it.
+func applyOne(t *rapid.T, db *memdb.MemDB, c command.Command) command.Outcome {
+	decoded, err := command.Decode(encoded(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	txn := db.Txn(true)
+	defer txn.Commit()
+	return apply(txn, decoded)
 }
 
 // roundTrip writes a snapshot and restores it into a new state machine.
@@ -150,45 +128,116 @@ type nopCloser struct{ *bytes.Buffer }
 
 func (nopCloser) Close() error { return nil }
 
+// checkOwners: a tenant that has had an enabled owner has one until it is deleted.
+func checkOwners(t *rapid.T, v *View, owned map[string]bool) {
+	for _, id := range []string{"ten-a", "ten-b", "ten-c"} {
+		tenant := v.Tenant(id)
+		has := slices.ContainsFunc(tenant.Users(), func(u *directory.User) bool {
+			return u.Status == directory.Enabled && u.Has(directory.Owner)
+		})
+		if owned[id] && !has && tenant.Record() != nil {
+			t.Fatalf("%s has no owner any more", id)
+		}
+		owned[id] = has
+	}
+}
+
+// checkRules looks at what is true of every state.
 func checkRules(t *rapid.T, v *View) {
 	for _, id := range []string{"ten-a", "ten-b", "ten-c"} {
 		tenant := v.Tenant(id)
+		if r := tenant.Record(); r != nil && r.DeleteAt != 0 && r.Status != directory.Disabled {
+			t.Fatalf("%s waits for its deletion and is %s", id, r.Status)
+		}
+		for _, k := range tenant.Versions() {
+			checkVersion(t, tenant, k)
+		}
 		for _, c := range tenant.Contexts() {
-			active := 0
-			versions := all[keys.Version](v.txn, tableVersions, indexContext, id, c.Name)
-			versions = slices.DeleteFunc(versions, func(k *keys.Version) bool { return k.Object != "" })
-			for _, k := range versions {
-				if err := k.Validate(); err != nil {
-					t.Fatal(err)
-				}
-				if k.State == keys.Active {
-					active++
-					if c.ActiveKey != k.ID {
-						t.Fatalf("%s is active and not the key of %s", k.ID, c.Name)
-					}
-				}
-			}
-			if active != 1 || len(versions) != int(c.Versions) {
-				t.Fatalf("context %s: %d active of %d versions, counter %d", c.Name, active, len(versions), c.Versions)
-			}
+			checkOwner(t, c.Name, c.ActiveKey, c.Versions, tenant.ContextVersions(c.Name))
 		}
 		for _, o := range tenant.Objects() {
 			if err := o.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			active := 0
-			versions := tenant.ObjectVersions(o.Name)
-			for _, k := range versions {
-				if err := k.Validate(); err != nil {
-					t.Fatal(err)
-				}
-				if k.State == keys.Active {
-					active++
-				}
-			}
-			if active != 1 || len(versions) != int(o.Versions) || tenant.Version(o.ActiveKey).State != keys.Active {
-				t.Fatalf("key %s: %d active of %d versions, counter %d", o.Name, active, len(versions), o.Versions)
-			}
+			checkOwner(t, o.Name, o.ActiveKey, o.Versions, tenant.ObjectVersions(o.Name))
 		}
+		for _, a := range tenant.Approvals() {
+			checkApproval(t, tenant, a)
+		}
+	}
+	for _, s := range all[directory.Session](v.txn, tableSessions, indexID) {
+		if u := v.Tenant(s.Tenant).User(s.User); u == nil || u.Status != directory.Enabled {
+			t.Fatalf("a session of %s, who is %+v", s.User, u)
+		}
+	}
+	for _, d := range all[directory.Device](v.txn, tableDevices, indexID) {
+		if d.State == directory.DeviceApproved && (v.Tenant(d.Tenant).User(d.User) == nil || v.Tenant(d.Tenant).User(d.User).Status != directory.Enabled) {
+			t.Fatalf("a sign-in approved by %s, who is not there", d.User)
+		}
+	}
+	for _, table := range tables[1:] {
+		for it, err := v.txn.Get(table.name, indexID); ; {
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := it.Next()
+			if r == nil {
+				break
+			}
+			checkBelongs(t, v, r)
+		}
+	}
+}
+
+// checkBelongs: no record outlasts its tenant, but the number of a master key.
+func checkBelongs(t *rapid.T, v *View, record any) {
+	field := reflect.ValueOf(record).Elem().FieldByName("Tenant")
+	if !field.IsValid() || field.String() == "" {
+		return
+	}
+	if v.Tenant(field.String()).Record() == nil {
+		t.Fatalf("a record of no tenant: %+v", record)
+	}
+}
+
+// checkOwner: at most one version of a context, or of a key, is active, and it is the one that it names.
+func checkOwner(t *rapid.T, name, active string, count uint32, versions []*keys.Version) {
+	named := false
+	for _, k := range versions {
+		named = named || k.ID == active
+		if k.State == keys.Active && k.ID != active {
+			t.Fatalf("%s is active and not the key of %s", k.ID, name)
+		}
+	}
+	if !named || len(versions) != int(count) {
+		t.Fatalf("%s: %d versions, counter %d, names its key: %v", name, len(versions), count, named)
+	}
+}
+
+func checkVersion(t *rapid.T, tenant *TenantView, k *keys.Version) {
+	if err := k.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if k.State == keys.Destroyed && (len(k.Salt)+len(k.Sealed)+len(k.Wrapped) != 0 || k.DestroyedAt == 0) {
+		t.Fatalf("a destroyed version holds material: %+v", k)
+	}
+	if tenant.Context(k.Context) == nil || k.Object != "" && tenant.Object(k.Object) == nil {
+		t.Fatalf("a version of nothing: %+v", k)
+	}
+}
+
+func checkApproval(t *rapid.T, tenant *TenantView, a *directory.Approval) {
+	users := map[string]bool{a.Requester: true}
+	for _, d := range a.Decisions {
+		if users[d.User] {
+			t.Fatalf("%s has decided twice, or about his own request: %+v", d.User, a)
+		}
+		users[d.User] = true
+		if u := tenant.User(d.User); a.State == directory.ApprovalPending && (u == nil || u.Status != directory.Enabled || !d.Approve) {
+			t.Fatalf("a decision that does not count: %+v", a)
+		}
+	}
+	if a.State == directory.ApprovalExecuted && len(a.Decisions) < int(a.Required) {
+		t.Fatalf("done with too few approvals: %+v", a)
 	}
 }

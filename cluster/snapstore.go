@@ -73,6 +73,35 @@ func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 	return metas[:1], nil
 }
 
+// old reports whether there are snapshots besides the newest one.
+func (s *snapshotStore) old() bool {
+	metas, err := s.files.List()
+	return err == nil && len(metas) > 1
+}
+
+// dropOld removes all snapshots but the newest one. Whoever reads from one goes on: a file lives until it is closed.
+func (s *snapshotStore) dropOld() error {
+	metas, err := s.files.List()
+	if err != nil || len(metas) < 2 {
+		return err
+	}
+	for _, m := range metas[1:] {
+		if err := os.RemoveAll(filepath.Join(s.dir, m.ID)); err != nil {
+			return err
+		}
+	}
+	return syncDir(s.dir)
+}
+
+// dropUnfinished removes what a crash left of snapshots that were being written. Raft must not run yet.
+func (s *snapshotStore) dropUnfinished() error {
+	left, err := filepath.Glob(filepath.Join(s.dir, "*.tmp"))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
 // checkMeta verifies that the meta.json of a snapshot can be read strictly and fits the name of its directory, which is
 // term, index and time. The order of snapshots depends on nothing else.
 func (s *snapshotStore) checkMeta(name string) error {

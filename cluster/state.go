@@ -25,6 +25,11 @@ const (
 	tableImports      = "imports"
 	tableMasters      = "masters"
 	tableLegacy       = "legacy"
+	tableInvitations  = "invitations"
+	tableDevices      = "devices"
+	tablePolicies     = "policies"
+	tableUsage        = "usage"
+	tableApprovals    = "approvals"
 )
 
 // The indexes. Each table has indexID; memdb demands that name for the primary one.
@@ -34,7 +39,12 @@ const (
 	indexTenant  = "tenant"
 	indexContext = "context"
 	indexObject  = "object"
-	indexOwner   = "owner" // of a session its user, of a family of refresh tokens its application
+	indexOwner   = "owner" // of a session its user, of a family of refresh tokens its application, of an application its maker
+	// indexCertificate finds an application by its client certificate, indexIdentity a user by his name at an identity
+	// provider, indexCode what a code is for.
+	indexCertificate = "certificate"
+	indexIdentity    = "identity"
+	indexCode        = "code"
 )
 
 // table describes one kind of record: where it is kept, how it is found and how it travels in a snapshot.
@@ -59,9 +69,18 @@ var tables = []table{
 	newTable(5, tableApplications, func(r *directory.Application) []string { return []string{r.ID} },
 		keysOf[directory.Application]{
 			indexTenant: {of: func(r *directory.Application) []string { return []string{r.Tenant} }},
+			indexOwner: {optional: true, unique: true, of: func(r *directory.Application) []string {
+				return []string{r.CreatedBy, r.Tenant, r.Name, r.Environment}
+			}},
+			indexCertificate: {optional: true, unique: true, of: func(r *directory.Application) []string {
+				return []string{string(r.Certificate)}
+			}},
 		}),
 	newTable(6, tableUsers, func(r *directory.User) []string { return []string{r.ID} }, keysOf[directory.User]{
 		indexName: {unique: true, of: func(r *directory.User) []string { return []string{r.Tenant, r.Name} }},
+		indexIdentity: {optional: true, unique: true, of: func(r *directory.User) []string {
+			return []string{r.Issuer, r.Tenant, r.Subject}
+		}},
 	}),
 	newTable(7, tableSessions, func(r *directory.Session) []string { return []string{string(r.Hash[:])} },
 		keysOf[directory.Session]{
@@ -78,6 +97,17 @@ var tables = []table{
 			indexTenant: {of: func(r *keys.LegacyMaster) []string { return []string{r.Tenant} }},
 		}),
 	newTable(12, tableLegacy, func(r *keys.LegacyKey) []string { return []string{r.Tenant, r.KeyID} }, nil),
+	newTable(13, tableInvitations, func(r *directory.Invitation) []string { return []string{r.Tenant, r.ID} },
+		keysOf[directory.Invitation]{
+			indexCode: {unique: true, of: func(r *directory.Invitation) []string { return []string{string(r.Hash[:])} }},
+		}),
+	newTable(14, tableDevices, func(r *directory.Device) []string { return []string{string(r.Hash[:])} },
+		keysOf[directory.Device]{
+			indexCode: {unique: true, of: func(r *directory.Device) []string { return []string{r.UserCode} }},
+		}),
+	newTable(15, tablePolicies, func(r *directory.Policy) []string { return []string{r.Tenant, r.Name} }, nil),
+	newTable(16, tableUsage, func(r *keys.Usage) []string { return []string{r.Key} }, nil),
+	newTable(17, tableApprovals, func(r *directory.Approval) []string { return []string{r.Tenant, r.ID} }, nil),
 }
 
 // masterKey is the number of a legacy master as a part of a key: ten digits, so that the order of keys is that of numbers.
@@ -86,15 +116,19 @@ func masterKey(number uint32) string { return fmt.Sprintf("%010d", number) }
 // keysOf names the further indexes of a table and the parts of their keys.
 type keysOf[R any] map[string]struct {
 	unique bool
-	of     func(*R) []string
+	// optional leaves records out whose first part is empty.
+	optional bool
+	of       func(*R) []string
 }
 
 func newTable[R any](number uint8, name string, id func(*R) []string, further keysOf[R]) table {
 	indexes := map[string]*memdb.IndexSchema{
-		indexID: {Name: indexID, Unique: true, Indexer: indexer[R]{id}},
+		indexID: {Name: indexID, Unique: true, Indexer: indexer[R]{parts: id}},
 	}
 	for name, k := range further {
-		indexes[name] = &memdb.IndexSchema{Name: name, Unique: k.unique, Indexer: indexer[R]{k.of}}
+		indexes[name] = &memdb.IndexSchema{
+			Name: name, Unique: k.unique, AllowMissing: k.optional, Indexer: indexer[R]{parts: k.of, optional: k.optional},
+		}
 	}
 	return table{name: name, number: number, indexes: indexes, decode: func(data []byte) (any, error) {
 		r := new(R)
@@ -106,7 +140,8 @@ func newTable[R any](number uint8, name string, id func(*R) []string, further ke
 // hold a zero byte (apply refuses ids and names that do), so no two lists of parts make the same key and none is the
 // beginning of another. Unlike the indexers of memdb it needs no reflection.
 type indexer[R any] struct {
-	parts func(*R) []string
+	parts    func(*R) []string
+	optional bool
 }
 
 // FromObject returns the key of a record.
@@ -115,8 +150,12 @@ func (x indexer[R]) FromObject(record any) (bool, []byte, error) {
 	if !ok {
 		return false, nil, fmt.Errorf("cluster: a %T stands in a table of %T", record, r)
 	}
+	parts := x.parts(r)
+	if x.optional && parts[0] == "" {
+		return false, nil, nil
+	}
 	var key []byte
-	for _, p := range x.parts(r) {
+	for _, p := range parts {
 		key = append(append(key, p...), 0)
 	}
 	return true, key, nil

@@ -38,6 +38,10 @@ type storage struct {
 	stable *stableStore
 	snaps  *snapshotStore
 	newest *raft.SnapshotMeta // nil when there is no snapshot
+	pages  *scrubber
+	// leftovers tells that there are entries or snapshots that the newest snapshot makes useless: they may hold keys that were
+	// destroyed before a crash.
+	leftovers bool
 }
 
 // openStorage opens the directory, or makes it when it is empty, and verifies all that can be verified before Raft runs:
@@ -60,6 +64,9 @@ func openStorage(cfg Config, key *macKey, frames frameKey, closed <-chan struct{
 		return nil, fmt.Errorf("open the snapshots: %w", err)
 	}
 	s.snaps = &snapshotStore{files: files, dir: filepath.Join(cfg.Dir, snapshotsDir), key: frames}
+	if err := s.snaps.dropUnfinished(); err != nil {
+		return nil, fmt.Errorf("remove unfinished snapshots: %w", err)
+	}
 	path := filepath.Join(cfg.Dir, databaseFile)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := createDatabase(cfg, key, s.snaps); err != nil {
@@ -82,7 +89,8 @@ func openStorage(cfg Config, key *macKey, frames frameKey, closed <-chan struct{
 	} else if err != nil {
 		return nil, err
 	}
-	logs, stable := cfg.wrapStores(s.bolt, s.bolt)
+	s.pages = &scrubber{path: path}
+	logs, stable := cfg.wrapStores(s.pages.log(s.bolt), s.pages.stable(s.bolt))
 	s.logs = &logStore{store: logs, key: key, mark: s.mark}
 	s.stable = &stableStore{store: stable, key: key, closed: closed, retry: stableRetry}
 	return s, s.verify(reach, marked)
@@ -117,6 +125,7 @@ func (s *storage) verify(reach uint64, marked bool) error {
 	if err != nil {
 		return err
 	}
+	s.leftovers = len(metas) > 0 && (first != 0 && first < covered || s.snaps.old())
 	if first > covered+1 {
 		return damaged(fmt.Sprintf("log entry %d", covered+1),
 			fmt.Sprintf("it is missing: the log begins at %d and no snapshot holds what was before", first))

@@ -49,6 +49,32 @@ func (v *View) LegacyMasters() int {
 	return len(all[keys.LegacyMaster](v.txn, tableMasters, indexID))
 }
 
+// TenantNamed returns a tenant by its name.
+func (v *View) TenantNamed(name string) *directory.Tenant {
+	return first[directory.Tenant](v.txn, tableTenants, indexName, name)
+}
+
+// ApplicationByCertificate returns the application that authenticates with a client certificate, by the SHA-256 of its
+// SubjectPublicKeyInfo.
+func (v *View) ApplicationByCertificate(hash [32]byte) *directory.Application {
+	return first[directory.Application](v.txn, tableApplications, indexCertificate, string(hash[:]))
+}
+
+// Invitation returns the invitation whose code has this SHA-256.
+func (v *View) Invitation(hash [32]byte) *directory.Invitation {
+	return first[directory.Invitation](v.txn, tableInvitations, indexCode, string(hash[:]))
+}
+
+// Device returns the sign-in whose device code has this SHA-256.
+func (v *View) Device(hash [32]byte) *directory.Device {
+	return first[directory.Device](v.txn, tableDevices, indexID, string(hash[:]))
+}
+
+// DeviceByUserCode returns the sign-in that waits under a user code.
+func (v *View) DeviceByUserCode(code string) *directory.Device {
+	return first[directory.Device](v.txn, tableDevices, indexCode, code)
+}
+
 // Tenants returns every tenant in order of id.
 func (v *View) Tenants() []*directory.Tenant {
 	return all[directory.Tenant](v.txn, tableTenants, indexID)
@@ -56,7 +82,12 @@ func (v *View) Tenants() []*directory.Tenant {
 
 // Tenant returns the part of the view that belongs to one tenant. It is never nil: that of an unknown tenant finds
 // nothing.
-func (v *View) Tenant(id string) *TenantView { return &TenantView{view: v, id: id} }
+func (v *View) Tenant(id string) *TenantView {
+	if !validKey(id) {
+		id = "" // no tenant's: an id with the byte that ends a key part would be the beginning of another's keys
+	}
+	return &TenantView{view: v, id: id}
+}
 
 // Digest returns the SHA-256 over all records, in deterministic order and encoding: two nodes with equal state at one
 // index have equal digests. It walks the whole state.
@@ -70,92 +101,4 @@ func (v *View) Digest() [32]byte {
 		panic(fmt.Sprintf("cluster: digest of the state: %v", err)) // all records came out of a decoder: they encode
 	}
 	return [32]byte(h.Sum(nil))
-}
-
-// TenantView is one tenant's part of a View: it finds nothing that belongs to another.
-type TenantView struct {
-	view *View
-	id   string
-}
-
-// Record returns the tenant itself.
-func (t *TenantView) Record() *directory.Tenant {
-	return first[directory.Tenant](t.view.txn, tableTenants, indexID, t.id)
-}
-
-// Context returns a context by its name.
-func (t *TenantView) Context(name string) *directory.Context {
-	return first[directory.Context](t.view.txn, tableContexts, indexID, t.id, name)
-}
-
-// Contexts returns the tenant's contexts in order of name.
-func (t *TenantView) Contexts() []*directory.Context {
-	return all[directory.Context](t.view.txn, tableContexts, indexID+"_prefix", t.id)
-}
-
-// Version returns a key version by its id. A version of another tenant is not found.
-func (t *TenantView) Version(keyID string) *keys.Version {
-	v := first[keys.Version](t.view.txn, tableVersions, indexID, keyID)
-	if v == nil || v.Tenant != t.id {
-		return nil
-	}
-	return v
-}
-
-// User returns a user by id. A user of another tenant is not found.
-func (t *TenantView) User(id string) *directory.User {
-	u := first[directory.User](t.view.txn, tableUsers, indexID, id)
-	if u == nil || u.Tenant != t.id {
-		return nil
-	}
-	return u
-}
-
-// Users returns the tenant's users in order of name.
-func (t *TenantView) Users() []*directory.User {
-	return all[directory.User](t.view.txn, tableUsers, indexName+"_prefix", t.id)
-}
-
-// Applications returns the tenant's applications in order of id.
-func (t *TenantView) Applications() []*directory.Application {
-	return all[directory.Application](t.view.txn, tableApplications, indexTenant, t.id)
-}
-
-// Object returns a key object by its name.
-func (t *TenantView) Object(name string) *keys.Object {
-	return first[keys.Object](t.view.txn, tableObjects, indexID, t.id, name)
-}
-
-// Objects returns the tenant's key objects in order of name.
-func (t *TenantView) Objects() []*keys.Object {
-	return all[keys.Object](t.view.txn, tableObjects, indexID+"_prefix", t.id)
-}
-
-// ObjectVersions returns the versions of a key object, in no order.
-func (t *TenantView) ObjectVersions(name string) []*keys.Version {
-	return all[keys.Version](t.view.txn, tableVersions, indexObject, t.id, name)
-}
-
-// Import returns a pair that waits for a wrapped key.
-func (t *TenantView) Import(id string) *keys.Import {
-	return first[keys.Import](t.view.txn, tableImports, indexID, t.id, id)
-}
-
-// LegacyKey returns a key version of an imported deployment.
-func (t *TenantView) LegacyKey(keyID string) *keys.LegacyKey {
-	return first[keys.LegacyKey](t.view.txn, tableLegacy, indexID, t.id, keyID)
-}
-
-// LegacyMasters returns the master keys of the tenant's imported deployments.
-func (t *TenantView) LegacyMasters() []*keys.LegacyMaster {
-	return all[keys.LegacyMaster](t.view.txn, tableMasters, indexTenant, t.id)
-}
-
-// LegacyMaster returns a master key of an imported deployment by its number. One of another tenant is not found.
-func (t *TenantView) LegacyMaster(number uint32) *keys.LegacyMaster {
-	m := first[keys.LegacyMaster](t.view.txn, tableMasters, indexID, masterKey(number))
-	if m == nil || m.Tenant != t.id {
-		return nil
-	}
-	return m
 }

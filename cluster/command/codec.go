@@ -32,21 +32,59 @@ type envelope struct {
 
 // decoders holds, by type, what turns a body into its command. A test walks all types, so that none is missing.
 var decoders = [typeEnd]func([]byte) (Command, error){
-	TypeCreateCluster:     decode[CreateCluster],
-	TypeCreateTenant:      decode[CreateTenant],
-	TypeCreateContext:     decode[CreateContext],
-	TypeRotateContext:     decode[RotateContext],
-	TypeCreateApplication: decode[CreateApplication],
-	TypeCreateUser:        decode[CreateUser],
-	TypeCreateSession:     decode[CreateSession],
-	TypeCreateRefresh:     decode[CreateRefresh],
-	TypeRotateRefresh:     decode[RotateRefresh],
-	TypeLeaseUsage:        decode[LeaseUsage],
-	TypeCreateKey:         decode[CreateKey],
-	TypeRotateKey:         decode[RotateKey],
-	TypeSetKeyDisabled:    decode[SetKeyDisabled],
-	TypeCreateImport:      decode[CreateImport],
-	TypeImportLegacy:      decode[ImportLegacy],
+	TypeCreateCluster:           decode[CreateCluster],
+	TypeCreateTenant:            decode[CreateTenant],
+	TypeCreateContext:           decode[CreateContext],
+	TypeRotateContext:           decode[RotateContext],
+	TypeCreateApplication:       decode[CreateApplication],
+	TypeCreateUser:              decode[CreateUser],
+	TypeCreateSession:           decode[CreateSession],
+	TypeCreateRefresh:           decode[CreateRefresh],
+	TypeRotateRefresh:           decode[RotateRefresh],
+	TypeLeaseUsage:              decode[LeaseUsage],
+	TypeCreateKey:               decode[CreateKey],
+	TypeRotateKey:               decode[RotateKey],
+	TypeSetKeyDisabled:          decode[SetKeyDisabled],
+	TypeCreateImport:            decode[CreateImport],
+	TypeImportLegacy:            decode[ImportLegacy],
+	TypeGuarded:                 decode[Guarded],
+	TypeSetTenantStatus:         decode[SetTenantStatus],
+	TypeScheduleTenantDeletion:  decode[ScheduleTenantDeletion],
+	TypeDeleteTenant:            decode[DeleteTenant],
+	TypeChangeSettings:          decode[ChangeSettings],
+	TypeChangeApplication:       decode[ChangeApplication],
+	TypeSetApplicationStatus:    decode[SetApplicationStatus],
+	TypeSetApplicationKey:       decode[SetApplicationKey],
+	TypeRevokeApplicationTokens: decode[RevokeApplicationTokens],
+	TypeDeleteApplication:       decode[DeleteApplication],
+	TypeRevokeRefresh:           decode[RevokeRefresh],
+	TypeSetUserRoles:            decode[SetUserRoles],
+	TypeSetUserStatus:           decode[SetUserStatus],
+	TypeDeleteUser:              decode[DeleteUser],
+	TypeSetPassword:             decode[SetPassword],
+	TypeTouchSession:            decode[TouchSession],
+	TypeEndSession:              decode[EndSession],
+	TypeEndSessions:             decode[EndSessions],
+	TypeCreateInvitation:        decode[CreateInvitation],
+	TypeDropInvitation:          decode[DropInvitation],
+	TypeAcceptInvitation:        decode[AcceptInvitation],
+	TypeCreateDevice:            decode[CreateDevice],
+	TypeDecideDevice:            decode[DecideDevice],
+	TypeRedeemDevice:            decode[RedeemDevice],
+	TypePutPolicy:               decode[PutPolicy],
+	TypeDeletePolicy:            decode[DeletePolicy],
+	TypeChangeContext:           decode[ChangeContext],
+	TypeSetContextStatus:        decode[SetContextStatus],
+	TypeDeleteContext:           decode[DeleteContext],
+	TypeSetVersionState:         decode[SetVersionState],
+	TypeScheduleDestruction:     decode[ScheduleDestruction],
+	TypeDestroyVersion:          decode[DestroyVersion],
+	TypeSetMinimumVersion:       decode[SetMinimumVersion],
+	TypeMergeUsage:              decode[MergeUsage],
+	TypeSetKeyRotation:          decode[SetKeyRotation],
+	TypeRequestApproval:         decode[RequestApproval],
+	TypeDecideApproval:          decode[DecideApproval],
+	TypeCancelApproval:          decode[CancelApproval],
 }
 
 func decode[C Command](body []byte) (Command, error) {
@@ -75,7 +113,10 @@ func Encode(c Command) ([]byte, error) {
 
 // Decode returns the command, as a value, that an envelope holds. It accepts exactly the bytes that Encode makes:
 // anything else gives ErrMalformed, and a version or type from a later program gives ErrUnknown.
-func Decode(data []byte) (Command, error) {
+func Decode(data []byte) (Command, error) { return decodeIn(TypeUnknown, data) }
+
+// decodeIn decodes a command that stands in one of the type outer, TypeUnknown when it stands by itself.
+func decodeIn(outer Type, data []byte) (Command, error) {
 	var e envelope
 	if err := Unmarshal(data, &e); err != nil {
 		return nil, err
@@ -84,11 +125,44 @@ func Decode(data []byte) (Command, error) {
 		return nil, fmt.Errorf("%w of version %d and type %d: this program knows version %d and types 1 to %d; "+
 			"the node needs a newer program", ErrUnknown, e.Version, e.Type, Version, typeEnd-1)
 	}
+	if !mayHold(outer, Type(e.Type)) {
+		return nil, fmt.Errorf("%w: a command of type %d in one of type %d", ErrMalformed, e.Type, outer)
+	}
 	c, err := decoders[e.Type](e.Body)
 	if err != nil {
 		return nil, fmt.Errorf("type %d: %w", e.Type, err)
 	}
+	if n, ok := c.(nesting); ok {
+		if _, err := n.Inner(); err != nil {
+			return nil, fmt.Errorf("type %d: %w", e.Type, err)
+		}
+	}
 	return c, nil
+}
+
+// nesting is a command that holds another one. Decode reads that too, so that a node stops at the entry that brings what it
+// does not know, and not when it is carried out.
+type nesting interface{ Inner() (Command, error) }
+
+// Inner returns the command that is guarded.
+func (g Guarded) Inner() (Command, error) { return decodeIn(TypeGuarded, g.Command) }
+
+// Inner returns the command that waits for approval.
+func (r RequestApproval) Inner() (Command, error) {
+	return decodeIn(TypeRequestApproval, r.Approval.Command)
+}
+
+// mayHold bounds how deep commands stand in each other: at most three, a guarded request for approval of an act. It is asked
+// before a body is read, so that no chain of them is followed to its end.
+func mayHold(outer, inside Type) bool {
+	switch outer {
+	case TypeGuarded:
+		return inside != TypeGuarded
+	case TypeRequestApproval:
+		return inside != TypeGuarded && inside != TypeRequestApproval
+	default:
+		return true
+	}
 }
 
 var encoding, decoding = modes()

@@ -14,100 +14,15 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
-	"cryptoserve/engine/keys"
 )
 
 var update = flag.Bool("update", false, "write the golden files of commands that have none; existing ones never change")
 
-// examples has one fully filled command of each type: the golden files are their encodings.
-var examples = [typeEnd]Command{
-	TypeCreateCluster: CreateCluster{directory.Cluster{
-		ID: "cls_0123456789abcdef", CreatedAt: 1760000000000, MasterKCV: fill(8, 1), CACertificate: fill(40, 2), CAKey: fill(48, 3),
-	}},
-	TypeCreateTenant: CreateTenant{directory.Tenant{
-		ID: "ten_0123456789abcdef", Name: "example", Status: directory.Enabled, CreatedAt: 1760000000001,
-	}},
-	TypeCreateContext: CreateContext{
-		Context: directory.Context{
-			Tenant: "ten_0123456789abcdef", Name: "user-pii", Description: "personal data", Algorithm: algs.AES256GCM, Format: 4,
-			Derivation: directory.Salted, Status: directory.Enabled, ActiveKey: "key_user-pii_0123456789abcdef", Versions: 1,
-			CreatedAt: 1760000000002,
-		},
-		Version: keys.Version{
-			ID: "key_user-pii_0123456789abcdef", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 1, State: keys.Active,
-			Algorithm: algs.AES256GCM, Bits: 256, Salt: fill(32, 4), CreatedAt: 1760000000002,
-		},
-	},
-	TypeRotateContext: RotateContext{keys.Version{
-		ID: "key_user-pii_fedcba9876543210", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 2, State: keys.Active,
-		Algorithm: algs.AES256GCM, Bits: 256, Salt: fill(32, 5), CreatedAt: 1760000000003, DeactivatedAt: 1, Leased: 2,
-	}},
-	TypeCreateApplication: CreateApplication{directory.Application{
-		ID: "app_demo_0123456789abcdef", Tenant: "ten_0123456789abcdef", Name: "demo", Team: "team", Environment: "production",
-		Status: directory.Enabled, Grants: []directory.Grant{{Context: "user-pii", Encrypt: true}, {Context: "general", Decrypt: true}},
-		KeyID: "kid", PublicKey: fill(32, 6), SealedKey: fill(93, 7), CreatedAt: 1760000000004,
-	}},
-	TypeCreateUser: CreateUser{directory.User{
-		ID: "usr_0123456789abcdef", Tenant: "ten_0123456789abcdef", Name: "owner",
-		Roles: []directory.Role{directory.Owner, directory.Operator}, Status: directory.Enabled, CreatedAt: 1760000000005,
-	}},
-	TypeCreateSession: CreateSession{directory.Session{
-		Hash: [32]byte(fill(32, 8)), User: "usr_0123456789abcdef", Tenant: "ten_0123456789abcdef", CreatedAt: 1760000000006,
-		ExpiresAt: 1760000600006,
-	}},
-	TypeCreateRefresh: CreateRefresh{directory.RefreshFamily{
-		ID: "ref_0123456789abcdef", Tenant: "ten_0123456789abcdef", Application: "app_demo_0123456789abcdef",
-		Hash: [32]byte(fill(32, 9)), Generation: 3, Revoked: true, CreatedAt: 1760000000007, ExpiresAt: 1762592000007,
-	}},
-	TypeRotateRefresh: RotateRefresh{
-		Family: "ref_0123456789abcdef", Presented: [32]byte(fill(32, 10)), Next: [32]byte(fill(32, 11)), At: 1760000000008,
-		ExpiresAt: 1762592000008,
-	},
-	TypeLeaseUsage: LeaseUsage{Key: "key_user-pii_0123456789abcdef", Count: 1 << 20},
-	TypeCreateKey: CreateKey{
-		Object: keys.Object{
-			Tenant: "ten_0123456789abcdef", Name: "invoices", Context: "user-pii", Purpose: keys.PurposeSign,
-			Algorithm: algs.Ed25519, Protection: keys.Host, Disabled: true, ActiveKey: "key_user-pii_00112233445566aa", Versions: 1,
-			CreatedAt: 1760000000009, Description: "signs invoices",
-		},
-		Version: keys.Version{
-			ID: "key_user-pii_00112233445566aa", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 1, State: keys.Active,
-			Algorithm: algs.Ed25519, CreatedAt: 1760000000009, Object: "invoices", Public: fill(32, 12), Sealed: fill(93, 13),
-			Imported: true,
-		},
-		Import: "import_0123456789abcdef",
-	},
-	TypeRotateKey: RotateKey{
-		Version: keys.Version{
-			ID: "key_user-pii_00112233445566bb", Tenant: "ten_0123456789abcdef", Context: "user-pii", Number: 2, State: keys.Active,
-			Algorithm: algs.ECDSAP256, CreatedAt: 1760000000010, Object: "invoices", Public: fill(91, 14), Wrapped: fill(160, 15),
-		},
-		Import: "import_0123456789abcdef",
-	},
-	TypeSetKeyDisabled: SetKeyDisabled{Tenant: "ten_0123456789abcdef", Name: "invoices", Disabled: true},
-	TypeCreateImport: CreateImport{keys.Import{
-		ID: "import_0123456789abcdef", Tenant: "ten_0123456789abcdef", Protection: keys.Token, Public: fill(50, 16),
-		Sealed: fill(60, 17), Wrapped: fill(70, 18), Hash: algs.SHA256, CreatedAt: 1760000000011, ExpiresAt: 1760003600011,
-	}},
-	TypeImportLegacy: ImportLegacy{
-		Tenant: "ten_0123456789abcdef", Import: "import_0123456789abcdef",
-		Masters: []keys.LegacyMaster{{
-			Number: 1, Tenant: "ten_0123456789abcdef", KCV: fill(8, 19), Wrapped: fill(40, 20), CreatedAt: 1760000000012,
-		}},
-		Keys: []keys.LegacyKey{{
-			Tenant: "ten_0123456789abcdef", KeyID: "key_user-pii_a1b2c3d4", Context: "user-pii", Master: 1,
-			OriginalTenant: "11111111-1111-4111-8111-111111111111", Number: 1, State: keys.Deactivated, CreatedAt: 1760000000012,
-			Algorithm: algs.AES256GCMMLKEM768, Sealed: fill(90, 21),
-		}},
-	},
-}
-
 func fill(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n) }
 
-func goldenPath(t Type) string {
-	return filepath.Join("testdata", fmt.Sprintf("v%d-%02d-%s.hex", Version, t, reflect.TypeOf(examples[t]).Name()))
+func goldenPath(t Type, name string) string {
+	return filepath.Join("testdata", fmt.Sprintf("v%d-%02d-%s.hex", Version, t, name))
 }
 
 // TestGolden holds the bytes of every command. A golden file may be added, never changed: the logs that were written with
@@ -122,35 +37,81 @@ func TestGolden(t *testing.T) {
 			if reflect.ValueOf(c).IsZero() {
 				t.Fatal("the example is empty")
 			}
-			data, err := Encode(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			path := goldenPath(typ)
-			text, err := os.ReadFile(path)
-			if errors.Is(err, os.ErrNotExist) && *update {
-				text = []byte(hex.EncodeToString(data) + "\n")
-				err = os.WriteFile(path, text, 0o644)
-			}
-			if err != nil {
-				t.Fatalf("%v; run the test with -update to write it", err)
-			}
-			golden, err := hex.DecodeString(strings.TrimSpace(string(text)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(data, golden) {
-				t.Fatalf("the encoding changed:\n got %x\nwant %x", data, golden)
-			}
-			back, err := Decode(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(back, c) {
-				t.Fatalf("decoded %+v", back)
-			}
+			checkGolden(t, c, goldenPath(typ, reflect.TypeOf(c).Name()))
 		})
 	}
+	for name, c := range wider {
+		t.Run(name, func(t *testing.T) { checkGolden(t, c, goldenPath(c.Type(), name)) })
+	}
+}
+
+func checkGolden(t *testing.T, c Command, path string) {
+	t.Helper()
+	data, err := Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && *update {
+		text = []byte(hex.EncodeToString(data) + "\n")
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		t.Fatalf("%v; run the test with -update to write it", err)
+	}
+	golden, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(data, golden) {
+		t.Fatalf("the encoding changed:\n got %x\nwant %x", data, golden)
+	}
+	back, err := Decode(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(back, c) {
+		t.Fatalf("decoded %+v", back)
+	}
+}
+
+// TestExamplesAreFull: a field that no example has could change its number unseen. The examples before Guarded were written
+// when records had fewer fields; wider has those.
+func TestExamplesAreFull(t *testing.T) {
+	for typ := TypeGuarded; typ < typeEnd; typ++ {
+		if missing := emptyField(reflect.ValueOf(examples[typ])); missing != "" {
+			t.Errorf("%T: %s is empty", examples[typ], missing)
+		}
+	}
+	for name, c := range wider {
+		if missing := emptyField(reflect.ValueOf(c).Field(0)); missing != "" {
+			t.Errorf("%s: %s is empty", name, missing)
+		}
+	}
+}
+
+// emptyField returns the path of a field that is zero; of a list only the first element counts.
+func emptyField(v reflect.Value) string {
+	if v.IsZero() {
+		return v.Type().String()
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if missing := emptyField(v.Field(i)); missing != "" {
+				return v.Type().Field(i).Name + "." + missing
+			}
+		}
+	case reflect.Pointer:
+		return emptyField(v.Elem())
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return v.Type().String()
+		}
+		return emptyField(v.Index(0))
+	default:
+	}
+	return ""
 }
 
 func TestEveryGoldenFileStillDecodes(t *testing.T) {
@@ -158,8 +119,8 @@ func TestEveryGoldenFileStillDecodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < int(typeEnd)-1 {
-		t.Fatalf("%d golden files for %d types", len(files), typeEnd-1)
+	if want := int(typeEnd) - 1 + len(wider); len(files) < want {
+		t.Fatalf("%d golden files for %d examples", len(files), want)
 	}
 	for _, f := range files {
 		if _, err := Decode(readHex(t, f)); err != nil {
@@ -285,6 +246,70 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestNestedCommands: what a command holds is read with it. What this program does not know stops the node there, and no
+// chain of commands is followed.
+func TestNestedCommands(t *testing.T) {
+	guard := func(c []byte) []byte { return raw(t, envelope{1, uint64(TypeGuarded), raw(t, Guarded{Command: c})}) }
+	request := func(c []byte) []byte {
+		return raw(t, envelope{1, uint64(TypeRequestApproval), raw(t, RequestApproval{directory.Approval{Command: c}})})
+	}
+	lease := inside(LeaseUsage{Key: "k", Count: 1})
+	later := raw(t, envelope{1, uint64(typeEnd), []byte{0xa0}})
+	laterVersion := raw(t, envelope{2, 1, []byte{0xa0}})
+	for name, c := range map[string]struct {
+		data []byte
+		want error
+	}{
+		"guarded":                              {guard(lease), nil},
+		"request":                              {request(lease), nil},
+		"guarded request":                      {guard(request(lease)), nil},
+		"guarded in guarded":                   {guard(guard(lease)), ErrMalformed},
+		"guarded in a request":                 {request(guard(lease)), ErrMalformed},
+		"request in a request":                 {request(request(lease)), ErrMalformed},
+		"guarded in a guarded request":         {guard(request(guard(lease))), ErrMalformed},
+		"guarded: nothing":                     {guard(nil), ErrMalformed},
+		"guarded: empty":                       {guard([]byte{}), ErrMalformed},
+		"guarded: cut":                         {guard(lease[:len(lease)-1]), ErrMalformed},
+		"guarded: trailing byte":               {guard(append(bytes.Clone(lease), 0)), ErrMalformed},
+		"guarded: unknown type":                {guard(later), ErrUnknown},
+		"guarded: later version":               {guard(laterVersion), ErrUnknown},
+		"request: nothing":                     {request(nil), ErrMalformed},
+		"request: cut":                         {request(lease[:len(lease)-1]), ErrMalformed},
+		"request: unknown type":                {request(later), ErrUnknown},
+		"guarded request: unknown type":        {guard(request(later)), ErrUnknown},
+		"guarded request: malformed":           {guard(request([]byte{0xff})), ErrMalformed},
+		"guarded in guarded, unknown inside":   {guard(guard(later)), ErrMalformed},
+		"request in a request, unknown inside": {request(request(later)), ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Decode(c.data)
+			if !errors.Is(err, c.want) || (got == nil) != (c.want != nil) {
+				t.Fatalf("%v, %v, want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+// TestNestingIsBounded: a chain is refused at its second link, not at its last. The commands below that are never read, so
+// what is wrong with them does not show.
+func TestNestingIsBounded(t *testing.T) {
+	for name, link := range map[string]func([]byte) Command{
+		"guarded": func(c []byte) Command { return Guarded{Command: c} },
+		"request": func(c []byte) Command { return RequestApproval{directory.Approval{Command: c}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			chain := raw(t, envelope{1, uint64(typeEnd), []byte{0xa0}})
+			for range 500 {
+				chain = inside(link(chain))
+			}
+			if _, err := Decode(chain); !errors.Is(err, ErrMalformed) || strings.Count(err.Error(), "in one of type") != 1 ||
+				strings.Count(err.Error(), ": type ") > 1 {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestFirstReadsASequence(t *testing.T) {
 	data := append(raw(t, LeaseUsage{Key: "a", Count: 1}), raw(t, LeaseUsage{Key: "b", Count: 2})...)
 	var a, b LeaseUsage
@@ -306,7 +331,7 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if len(files) < int(typeEnd)-1 {
+	if len(files) < int(typeEnd)-1+len(wider) {
 		f.Fatalf("only %d seeds", len(files))
 	}
 	for _, path := range files {

@@ -32,7 +32,51 @@ const (
 	TypeSetKeyDisabled    Type = 13
 	TypeCreateImport      Type = 14
 	TypeImportLegacy      Type = 15
-	typeEnd               Type = 16
+	TypeGuarded           Type = 16
+	// Tenants: tenants.go.
+	TypeSetTenantStatus        Type = 17
+	TypeScheduleTenantDeletion Type = 18
+	TypeDeleteTenant           Type = 19
+	TypeChangeSettings         Type = 20
+	// Applications: applications.go.
+	TypeChangeApplication       Type = 21
+	TypeSetApplicationStatus    Type = 22
+	TypeSetApplicationKey       Type = 23
+	TypeRevokeApplicationTokens Type = 24
+	TypeDeleteApplication       Type = 25
+	TypeRevokeRefresh           Type = 26
+	// Users: users.go.
+	TypeSetUserRoles     Type = 27
+	TypeSetUserStatus    Type = 28
+	TypeDeleteUser       Type = 29
+	TypeSetPassword      Type = 30
+	TypeTouchSession     Type = 31
+	TypeEndSession       Type = 32
+	TypeEndSessions      Type = 33
+	TypeCreateInvitation Type = 34
+	TypeDropInvitation   Type = 35
+	TypeAcceptInvitation Type = 36
+	TypeCreateDevice     Type = 37
+	TypeDecideDevice     Type = 38
+	TypeRedeemDevice     Type = 39
+	// Policies and contexts: contexts.go.
+	TypePutPolicy        Type = 40
+	TypeDeletePolicy     Type = 41
+	TypeChangeContext    Type = 42
+	TypeSetContextStatus Type = 43
+	TypeDeleteContext    Type = 44
+	// The life of key versions: lifecycle.go.
+	TypeSetVersionState     Type = 45
+	TypeScheduleDestruction Type = 46
+	TypeDestroyVersion      Type = 47
+	TypeSetMinimumVersion   Type = 48
+	TypeMergeUsage          Type = 49
+	TypeSetKeyRotation      Type = 50
+	// Approvals: approvals.go.
+	TypeRequestApproval Type = 51
+	TypeDecideApproval  Type = 52
+	TypeCancelApproval  Type = 53
+	typeEnd             Type = 54
 )
 
 // Command is one change of replicated state.
@@ -71,7 +115,8 @@ type CreateUser struct {
 	User directory.User `cbor:"1,keyasint"`
 }
 
-// CreateSession adds a user's session and drops that user's sessions that ended before its CreatedAt.
+// CreateSession adds a user's session and drops that user's sessions that ended before its CreatedAt. A user or tenant that is
+// disabled is refused as fault.Unauthenticated.
 type CreateSession struct {
 	Session directory.Session `cbor:"1,keyasint"`
 }
@@ -180,6 +225,21 @@ func (CreateImport) Type() Type { return TypeCreateImport }
 // Type returns the command's number.
 func (ImportLegacy) Type() Type { return TypeImportLegacy }
 
+// Guarded is a command of a user. It is applied only when the user's record and session are what they were when the act was
+// authorised: a right that was lost meanwhile refuses it as fault.Unauthenticated. What is said in a user's name (a request for
+// approval, a decision) must be in his own.
+type Guarded struct {
+	Tenant   string   `cbor:"1,keyasint"`
+	User     string   `cbor:"2,keyasint"`
+	Revision uint32   `cbor:"3,keyasint,omitempty"` // of the user's record
+	Session  [32]byte `cbor:"4,keyasint"`           // hash of the session
+	At       int64    `cbor:"5,keyasint"`           // when the act was authorised
+	Command  []byte   `cbor:"6,keyasint"`           // as Encode gives it; never another Guarded
+}
+
+// Type returns the command's number.
+func (Guarded) Type() Type { return TypeGuarded }
+
 // Outcome is what applying a command gave: the same on every node. When Refused is not zero the state did not change,
 // except where the command says so.
 type Outcome struct {
@@ -189,4 +249,6 @@ type Outcome struct {
 	// Granted and Total answer LeaseUsage.
 	Granted uint64
 	Total   uint64
+	// Approval tells, for DecideApproval, how far the request has come.
+	Approval directory.ApprovalState
 }

@@ -113,6 +113,10 @@ type Object struct {
 	Versions    uint32     `cbor:"9,keyasint"` // number of the newest version
 	CreatedAt   int64      `cbor:"10,keyasint"`
 	Description string     `cbor:"11,keyasint,omitempty"`
+	// MinimumVersion closes the versions with lower numbers: they process nothing any more. RotationDays rotates the key by
+	// itself at that age; 0 means never.
+	MinimumVersion uint32 `cbor:"12,keyasint,omitempty"`
+	RotationDays   uint16 `cbor:"13,keyasint,omitempty"`
 }
 
 // DescriptionMax is the longest description, in bytes.

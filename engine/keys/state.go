@@ -35,8 +35,8 @@ const (
 	Process            // decrypt, verify, unwrap
 )
 
-// allowed is the table state x class. What is absent is refused: a compromised version processes nothing until a subject
-// can hold the permission for it.
+// allowed is the table state x class. What is absent is refused. A compromised version processes only for subjects with the
+// permission for it: Version.Allows.
 var allowed = map[State]map[Class]bool{
 	Active:      {Protect: true, Process: true},
 	Deactivated: {Process: true},

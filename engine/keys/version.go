@@ -49,6 +49,13 @@ type Version struct {
 	Wrapped []byte `cbor:"15,keyasint,omitempty"`
 	// Imported tells that the key was made elsewhere.
 	Imported bool `cbor:"16,keyasint,omitempty"`
+	// DestroyAt is when the version will be destroyed; 0 means not scheduled. A version that waits for it is not used any
+	// more, so that whoever still needs it notices before it is gone. DestroyedAt is when it was destroyed: then nothing of
+	// its secret is left in the record.
+	DestroyAt   int64 `cbor:"17,keyasint,omitempty"`
+	DestroyedAt int64 `cbor:"18,keyasint,omitempty"`
+	// Reason is why the version is in its state, in the words of who put it there.
+	Reason string `cbor:"19,keyasint,omitempty"`
 }
 
 // The longest material of a version, in bytes, with room over the largest: a sealed SLH-DSA or RSA-4096 private key.
@@ -87,10 +94,38 @@ func (v *Version) Validate() error {
 	if !ok || row.ReadOnly {
 		return fmt.Errorf("key version %s has algorithm %q, which no key is made for", v.ID, v.Algorithm)
 	}
+	if v.State == Destroyed {
+		return v.validateDestroyed()
+	}
 	if v.Object != "" {
 		return v.validateObject()
 	}
 	return v.validateContext(row)
+}
+
+// Allows reports whether the version may be used for a class of operations. Compromised tells that the subject may process
+// with compromised versions (permission key:process-compromised).
+func (v *Version) Allows(c Class, compromised bool) bool {
+	if v.DestroyAt != 0 {
+		return false
+	}
+	return v.State.Allows(c) || compromised && v.State == Compromised && c == Process
+}
+
+// Destroy returns the record without its secret.
+func (v *Version) Destroy(at int64) *Version {
+	gone := *v
+	gone.State, gone.DestroyAt, gone.DestroyedAt = Destroyed, 0, at
+	gone.Salt, gone.Sealed, gone.Wrapped = nil, nil, nil
+	return &gone
+}
+
+// validateDestroyed holds what is true of a version that was destroyed.
+func (v *Version) validateDestroyed() error {
+	if len(v.Salt) != 0 || !v.Derived() || v.DestroyAt != 0 || v.DestroyedAt == 0 {
+		return fmt.Errorf("key version %s is destroyed and has key material left", v.ID)
+	}
+	return v.validateSizes()
 }
 
 // validateContext holds what is true of a version of a context's own key.
