@@ -39,10 +39,14 @@ run: deps build ## Run one node in .dev and show an encrypt and a decrypt
 # Pure computation with long lists of vectors: the race detector makes them ten times as slow and has nothing to find.
 PURE := ./engine/kdf ./engine/kem ./engine/password ./engine/signature
 
+# Long walks of one request after the other: nothing in them races, and under the race detector they take four times as long.
+WALKS := TestInvariant08RoutesTimesRolesTimesTenants|TestOriginalHoles
+
 test: deps ## Run all tests, with the race detector where there is something to race
 	$(GO) vet ./...
 	$(GO) test -race -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE))")
 	$(GO) test -timeout $(TESTTIMEOUT) $(PURE)
+	$(GO) test -timeout $(TESTTIMEOUT) -run '$(WALKS)' -v ./appliance/systemtest
 
 race: deps ## Run all tests, each with the race detector
 	$(GO) test -race -timeout 20m ./...
@@ -66,6 +70,7 @@ bench: deps build ## Compare with a bare Go server; writes bench.txt
 	$(GO) $(BUILD) -o bin/bench ./tools/bench
 	mkdir -p .cache # not in /tmp, which may be memory: an audit log there would cost nothing
 	bin/bench --daemon bin/cryptoserved --dir .cache --out bench.txt $(BENCHFLAGS)
+	$(GO) test ./appliance/systemtest -run '^$$' -bench Scale -benchtime 5x
 
 fuzz: deps ## Run every fuzz target for FUZZTIME (10s)
 	@tools/fuzz.sh $(FUZZTIME)

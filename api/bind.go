@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 
+	"cryptoserve/api/auth"
+	"cryptoserve/engine"
+	"cryptoserve/engine/classify"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 )
@@ -43,10 +46,22 @@ func shapeOf(t reflect.Type) []member {
 // longest bounds the texts of bodies, in bytes, by the names of their members. All others are names of things, which
 // longestName bounds; 0 means that only the body is a bound.
 var longest = map[string]int{
-	"description":         directory.DescriptionMax,
+	"description":         engine.ApplicationDescriptionMax, // the longest; that of a context may be 256
+	"name":                directory.ApplicationNameMax,     // the longest too
+	"app_name":            directory.ApplicationNameMax,
+	"owner_email":         directory.EmailMax,
+	"access_token":        auth.MaxTokenBytes,
+	"token":               auth.MaxTokenBytes,
+	"client_certificate":  16 << 10,
+	"expression":          directory.ExpressionMax,
+	"message":             directory.MessageMax,
+	"examples":            classify.ExampleMax,
 	"key_id":              128,
 	"tenant":              128,
 	"wrap_info":           256,
+	"reason":              directory.ReasonMax,
+	"email":               directory.EmailMax,
+	"password":            engine.PasswordMax,
 	"jws":                 0,
 	"public_key":          8 << 10,
 	"peer_public_key_pem": 8 << 10,
@@ -71,7 +86,7 @@ func (d *decoder) bind(v reflect.Value, name string, optional bool) error {
 		return d.bindText(v, name)
 	case reflect.Bool:
 		return d.bindBool(v, name)
-	case reflect.Int, reflect.Uint32:
+	case reflect.Int, reflect.Uint32, reflect.Uint64:
 		return d.bindNumber(v, name)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -95,7 +110,8 @@ func (d *decoder) bindText(v reflect.Value, name string) error {
 	if err != nil {
 		return err
 	}
-	most, ok := longest[name]
+	list, _, _ := strings.Cut(name, "[") // an item is bounded as its list says
+	most, ok := longest[list]
 	if !ok {
 		most = longestName
 	}

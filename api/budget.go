@@ -34,14 +34,36 @@ func (b *budget) put(n int64) {
 
 var errBusy = fault.New(fault.Unavailable, "api.body", "too many large requests are running; try again later")
 
+var errShare = fault.New(fault.RateLimited, "api.share", "too many large requests of this subject are running; try again later")
+
+// giveBack ends what the exchange holds of the room for large bodies.
+func (x *exchange) giveBack() {
+	if x.shareOf != "" {
+		x.server.bodiesOf.put(x.shareOf, x.share)
+	}
+	x.server.bodies.put(x.share)
+	x.share, x.shareOf = 0, ""
+}
+
 // hold makes sure that the exchange may keep a body of n bytes, before it is read.
 func (x *exchange) hold(n int64) error {
 	if n <= uncounted || n <= x.share {
 		return nil
 	}
-	if !x.server.bodies.take(n - x.share) {
+	more := n - x.share
+	of := ""
+	if x.call.Subject != nil {
+		of = x.call.Subject.ID
+	}
+	if of != "" && !x.server.bodiesOf.take(of, x.share, more) {
+		return errShare
+	}
+	if !x.server.bodies.take(more) {
+		if of != "" {
+			x.server.bodiesOf.put(of, more)
+		}
 		return errBusy
 	}
-	x.share = n
+	x.share, x.shareOf = n, of
 	return nil
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"math"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -34,8 +33,10 @@ func wireContext(info engine.ContextInfo) wire.Context {
 		CreatedAt: milliseconds(c.CreatedAt),
 		AlgorithmPolicy: wire.AlgorithmPolicy{
 			Enforcement: c.Enforcement.String(), AllowedAlgorithms: make([]string, 0, len(c.Allowed)),
-			MinimumBits: int(c.MinimumBits), RequireQuantumSafe: c.QuantumSafe,
+			MinimumBits: int(c.MinimumBits), RequireQuantumSafe: c.QuantumSafe, AllowedCiphers: c.Ciphers, AllowedModes: c.Modes,
 		},
+		Layers: wireLayers(c.Layers), RotationDays: int(c.RotationDays), RotateAfter: c.RotateAfter, SelfService: c.SelfService,
+		MinimumVersion: c.MinimumVersion, Revision: c.Revision,
 	}
 	for _, name := range c.Allowed {
 		out.AlgorithmPolicy.AllowedAlgorithms = append(out.AlgorithmPolicy.AllowedAlgorithms, string(name))
@@ -60,17 +61,19 @@ func (s *Server) createContext(x *exchange) error {
 		return err
 	}
 	x.created(contextsPath + "/" + record.Name)
-	return x.answer(wireContext(engine.ContextInfo{Record: record}))
+	answer := wireContext(engine.ContextInfo{Record: record})
+	answer.Warnings = engine.ContextAdvice(record)
+	return x.answer(answer)
 }
 
 // contextSpec reads what a new context is to be. What the names and numbers mean together is the engine's decision.
 func contextSpec(in *wire.CreateContextRequest) (engine.ContextSpec, error) {
-	spec := engine.ContextSpec{Name: in.Name, Description: in.Description, Algorithm: algs.Name(in.Algorithm)}
-	switch in.Format {
-	case 0, 3, 4:
-		spec.Format = uint8(in.Format)
-	default:
-		return spec, malformedField("format", "is neither 3 nor 4")
+	spec := engine.ContextSpec{
+		Name: in.Name, Description: in.Description, Algorithm: algs.Name(in.Algorithm), Layers: layersOf(in.Layers),
+		RotateAfter: uint64(in.RotateAfter), SelfService: in.SelfService,
+	}
+	if err := formatAndRotation(&spec, in.Format, in.RotationDays); err != nil {
+		return spec, err
 	}
 	switch in.Derivation {
 	case "", directory.Salted.String():
@@ -80,22 +83,7 @@ func contextSpec(in *wire.CreateContextRequest) (engine.ContextSpec, error) {
 	default:
 		return spec, malformedField("derivation", "is neither salted nor deterministic")
 	}
-	if in.AlgorithmPolicy == nil {
-		return spec, nil
-	}
-	p := in.AlgorithmPolicy
-	var known bool
-	if spec.Enforcement, known = directory.ParseEnforcement(p.Enforcement); !known {
-		return spec, malformedField("algorithm_policy.enforcement", "is none of none, warn, enforce")
-	}
-	if p.MinimumBits < 0 || p.MinimumBits > math.MaxUint16 {
-		return spec, malformedField("algorithm_policy.minimum_bits", "is out of range")
-	}
-	spec.MinimumBits, spec.QuantumSafe = uint16(p.MinimumBits), p.RequireQuantumSafe
-	for _, name := range p.AllowedAlgorithms {
-		spec.Allowed = append(spec.Allowed, algs.Name(name))
-	}
-	return spec, nil
+	return spec, algorithmPolicy(&spec, in.AlgorithmPolicy)
 }
 
 // rotateContext takes no body, or an empty object.

@@ -79,9 +79,7 @@ func rolesOf(r api.RouteInfo) []string {
 	if policy.ApplicationMay(&policy.Subject{Kind: policy.KindApplication}, app, r.Action, "c") {
 		list = append(list, "application")
 	}
-	for _, role := range []directory.Role{
-		directory.Viewer, directory.Developer, directory.Admin, directory.Owner, directory.Operator, directory.Auditor,
-	} {
+	for _, role := range directory.Roles {
 		if policy.UserMay([]directory.Role{role}, r.Action) {
 			list = append(list, string(role))
 		}

@@ -20,6 +20,14 @@ type Engine interface {
 	ContextEngine
 	KeyEngine
 	SystemEngine
+	TenantEngine
+	ApplicationEngine
+	AccountEngine
+	PolicyEngine
+	LifecycleEngine
+	SettingsEngine
+	// Admit tells whether a call with a subject may go on, or has had its share; errors are fault.RateLimited.
+	Admit(call *engine.Call, action policy.Action) error
 	// Refuse records a request that was refused before it reached a use case, and returns the error to answer with.
 	Refuse(ctx context.Context, call *engine.Call, action policy.Action, resource string, refusal error) error
 }

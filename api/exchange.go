@@ -46,7 +46,8 @@ type exchange struct {
 
 	transfer *transfer // of a stream that is running
 
-	share int64 // what the body holds of Server.bodies
+	share   int64  // what the body holds of Server.bodies
+	shareOf string // the subject whose part of it that is
 
 	status      int
 	contentType []string
@@ -93,8 +94,7 @@ func (s *Server) serve(row *route, w http.ResponseWriter, r *http.Request, p htt
 
 // end gives back what the exchange holds.
 func (x *exchange) end() {
-	x.server.bodies.put(x.share)
-	x.share = 0
+	x.giveBack()
 	if x.answered && x.reusable {
 		x.release()
 	}
@@ -110,6 +110,9 @@ func (x *exchange) run() (err error) {
 	}()
 	if x.route.access != anybody {
 		if x.call.Subject, err = x.authenticate(); err != nil {
+			return err
+		}
+		if err := x.server.config.Engine.Admit(&x.call, x.route.action); err != nil {
 			return err
 		}
 	}
@@ -131,6 +134,16 @@ func (x *exchange) run() (err error) {
 
 func (x *exchange) authenticate() (*policy.Subject, error) {
 	values := x.r.Header["Authorization"]
+	switch {
+	case len(values) == 0 && len(x.r.CookiesNamed(sessionCookie)) > 0:
+		return x.authenticateBrowser()
+	case len(values) == 0 && x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0:
+		// A browser shows a certificate to whoever makes it ask.
+		if err := x.sameOrigin(); err != nil {
+			return nil, err
+		}
+		return x.server.config.Auth.Certificate(x.r.TLS.PeerCertificates[0])
+	}
 	if len(values) != 1 {
 		// None, or several that a proxy and this node could read differently.
 		return x.server.config.Auth.Authenticate("")
@@ -217,7 +230,7 @@ func tooLarge(limit int64) error {
 
 // checkMediaType accepts JSON: application/json, no media type at all, and application/x-www-form-urlencoded, which curl -d
 // sends when it is told nothing else. There is no form to confuse it with: the body must be a JSON object either way, and
-// requests carry no cookie that a form of another site could use.
+// requests with a cookie must come from this site.
 func checkMediaType(h http.Header) error {
 	if len(h["Content-Encoding"]) > 0 {
 		return errMediaType

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -18,11 +19,14 @@ import (
 	"cryptoserve/api/auth"
 	"cryptoserve/api/wire"
 	"cryptoserve/engine"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
 )
 
 // echo is an engine that gives back what it gets: the frame is the plaintext. It has nothing but what encrypts and decrypts.
+func (echo) Admit(*engine.Call, policy.Action) error { return nil }
+
 type echo struct {
 	Engine
 
@@ -84,6 +88,16 @@ type anyone struct{ subject *policy.Subject }
 
 func (a anyone) Authenticate(string) (*policy.Subject, error) { return a.subject, nil }
 
+func (a anyone) Verify(string) (*policy.Subject, error) { return a.subject, nil }
+
+func (a anyone) Certificate(*x509.Certificate) (*policy.Subject, error) { return a.subject, nil }
+
+func (anyone) Issue(context.Context, *engine.Call, *directory.Application) (auth.Tokens, error) {
+	return auth.Tokens{}, nil
+}
+
+func (anyone) Revoke(context.Context, *engine.Call, string) error { return nil }
+
 func (anyone) Refresh(context.Context, *engine.Call, string) (auth.Tokens, error) {
 	return auth.Tokens{}, nil
 }
@@ -92,7 +106,7 @@ func echoServer(tb testing.TB) *Server {
 	tb.Helper()
 	a := anyone{&policy.Subject{Kind: policy.KindApplication, ID: "app"}}
 	s, err := New(Config{
-		Engine: echo{given: new([]byte)}, Auth: a, Tokens: a, Log: slog.New(slog.DiscardHandler), TLS: TLSConfig(false, nil),
+		Engine: echo{given: new([]byte)}, Auth: a, Tokens: a, Log: slog.New(slog.DiscardHandler), TLS: TLSConfig(false, false, nil),
 		State: func() wire.State { return wire.State{State: "operational"} }, Ready: func() error { return nil },
 	})
 	if err != nil {

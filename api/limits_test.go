@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"cryptoserve/api"
+	"cryptoserve/api/auth"
 	"cryptoserve/engine"
+	"cryptoserve/engine/policy"
 )
 
 // paddedEncrypt is a good request of so many bytes.
@@ -44,7 +46,10 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 	named := func(id string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("X-Request-ID", id) }
 	}
-	held, answered := f.request(t, "POST", encryptPath, paddedEncrypt(all), named("held")), make(chan int, 1)
+	session, hash := auth.NewSessionToken()
+	f.engine.sessions[hash] = &policy.Subject{Kind: policy.KindUser, ID: "user_1", Expires: farFuture}
+	other := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+session) }
+	held, answered := f.request(t, "POST", encryptPath, paddedEncrypt(all), named("held"), other), make(chan int, 1)
 	go func() {
 		resp, err := f.client.Do(held)
 		if err != nil {
@@ -83,6 +88,9 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 		if f.engine.reached() != before || f.engine.lastRefusal(t).code != "unavailable" {
 			t.Errorf("%s: not recorded as refused", name)
 		}
+	}
+	if a := send(t, f.client, f.request(t, "POST", encryptPath, paddedEncrypt(large), other)); a.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("more than the half that one subject may have: %s", a.Status)
 	}
 	for range 8 {
 		if a := f.do(t, "POST", encryptPath, paddedEncrypt(small)); a.StatusCode != http.StatusOK {

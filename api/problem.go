@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -48,8 +50,17 @@ var problems = map[fault.Kind]row{
 	fault.Internal:             {http.StatusInternalServerError, "Internal error", "something went wrong on this node; its log has the request id"},
 }
 
-// retryAfter is what the header Retry-After says, in seconds.
+// retryAfter is what the header Retry-After says, in seconds, where nothing else is known.
 var retryAfter = []string{"1"}
+
+// retryAfterOf returns what the header Retry-After says of an error: whole seconds, rounded up.
+func retryAfterOf(err error) []string {
+	wait := fault.RetryAfterOf(err)
+	if wait <= time.Second {
+		return retryAfter
+	}
+	return []string{strconv.FormatInt(int64((wait-1)/time.Second)+1, 10)}
+}
 
 var challenge = []string{`Bearer realm="cryptoserve"`}
 
@@ -77,7 +88,8 @@ var (
 		row{http.StatusLengthRequired, "The length of the body is required", ""}, "length-required",
 		fault.New(fault.Malformed, "api.stream", "a range needs the Content-Length of the whole stream that it is a part of"),
 	}
-	errRange = &httpError{
+	errCrossOrigin = fault.New(fault.Forbidden, "api.origin", "a page of another site may not use the browser's session")
+	errRange       = &httpError{
 		row{http.StatusRequestedRangeNotSatisfiable, "There is no such range", ""}, "range-not-satisfiable",
 		fault.New(fault.Malformed, "api.stream", "the range begins behind the end of the plaintext"),
 	}
@@ -108,7 +120,7 @@ func problemOf(err error) wire.Problem {
 // fail makes an error the answer. It is recorded first unless a use case of the engine has already done so.
 func (x *exchange) fail(err error) {
 	s := x.server
-	if x.route.audited() && x.call.Receipt.Sequence == 0 && fault.Of(err) != fault.AuditUnavailable {
+	if x.route.audited() && x.call.Receipt.Sequence == 0 && !x.call.Counted && fault.Of(err) != fault.AuditUnavailable {
 		// The record is written even when the caller has gone.
 		ctx := context.WithoutCancel(x.r.Context())
 		if answer := s.config.Engine.Refuse(ctx, &x.call, x.route.action, x.resource(), err); answer != nil {
@@ -126,7 +138,7 @@ func (x *exchange) fail(err error) {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = retryAfter
+		h["Retry-After"] = retryAfterOf(err)
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

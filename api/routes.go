@@ -33,7 +33,10 @@ type route struct {
 	// secretAnswer marks an answer that must not stay in a pooled buffer.
 	secretAnswer bool
 	// query marks a route that reads its query. All others refuse one.
-	query  bool
+	query bool
+	// exact marks a row that is found by its whole path, before the router is asked: httprouter has no place for a fixed
+	// segment beside a parameter.
+	exact  bool
 	handle func(*Server, *exchange) error
 	// stream, if set, is what serves a request that brings a stream instead of JSON.
 	stream *route
@@ -55,16 +58,17 @@ var (
 
 // routes returns the route table. Each row is an operation of openapi.yaml, and the other way round.
 func routes(l Limits) []route {
-	return slices.Concat(dataRoutes(l), keyUseRoutes(l), computeRoutes(l), managementRoutes(l), []route{
-		{
-			method: http.MethodPost, path: "/api/v1/auth/refresh", action: policy.RefreshToken, access: anybody,
-			bodyBytes: l.BodyBytes, timeout: l.ChangeTimeout, secretAnswer: true, handle: (*Server).refresh,
-		},
-		{method: http.MethodGet, path: "/health/live", access: anybody, handle: (*Server).live},
-		{method: http.MethodGet, path: "/health/ready", access: anybody, handle: (*Server).ready},
-		{method: http.MethodGet, path: "/health/state", access: anybody, handle: (*Server).state},
-		{method: http.MethodGet, path: "/openapi.yaml", access: anybody, handle: (*Server).openAPI},
-	})
+	return slices.Concat(dataRoutes(l), keyUseRoutes(l), computeRoutes(l), managementRoutes(l),
+		tenantRoutes(l), applicationRoutes(l), accountRoutes(l), policyRoutes(l), lifecycleRoutes(l), settingsRoutes(l), []route{
+			{
+				method: http.MethodPost, path: "/api/v1/auth/refresh", action: policy.RefreshToken, access: anybody,
+				bodyBytes: l.BodyBytes, timeout: l.ChangeTimeout, secretAnswer: true, handle: (*Server).refresh,
+			},
+			{method: http.MethodGet, path: "/health/live", access: anybody, handle: (*Server).live},
+			{method: http.MethodGet, path: "/health/ready", access: anybody, handle: (*Server).ready},
+			{method: http.MethodGet, path: "/health/state", access: anybody, handle: (*Server).state},
+			{method: http.MethodGet, path: "/openapi.yaml", access: anybody, handle: (*Server).openAPI},
+		})
 }
 
 // crypto returns a row of an operation with data.
@@ -176,8 +180,13 @@ func (s *Server) newRouter() *httprouter.Router {
 	r.RedirectTrailingSlash = false
 	r.RedirectFixedPath = false
 	r.HandleOPTIONS = false
+	s.exact = map[string][]*route{}
 	for i := range s.routes {
 		row := &s.routes[i]
+		if row.exact {
+			s.exact[row.path] = append(s.exact[row.path], row)
+			continue
+		}
 		r.Handle(row.method, row.path, func(w http.ResponseWriter, q *http.Request, p httprouter.Params) {
 			s.serve(row, w, q, p)
 		})
@@ -185,6 +194,22 @@ func (s *Server) newRouter() *httprouter.Router {
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { s.serve(&unknownRoute, w, q, nil) })
 	r.MethodNotAllowed = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { s.serve(&unknownVerb, w, q, nil) })
 	return r
+}
+
+// dispatch answers a request: by a row that is found by its path, or else by what the router finds.
+func (s *Server) dispatch(w http.ResponseWriter, q *http.Request) {
+	rows, ok := s.exact[q.URL.Path]
+	if !ok {
+		s.router.ServeHTTP(w, q)
+		return
+	}
+	for _, row := range rows {
+		if row.method == q.Method {
+			s.serve(row, w, q, nil)
+			return
+		}
+	}
+	s.serve(&unknownVerb, w, q, nil)
 }
 
 func (s *Server) noRoute(*exchange) error { return errNoRoute }
@@ -208,6 +233,12 @@ func methods(table []route) []string {
 // allowed returns the methods that the table has for a path, as the header Allow lists them.
 func (s *Server) allowed(path string) string {
 	var list []string
+	for _, row := range s.exact[path] {
+		list = append(list, row.method)
+	}
+	if list != nil {
+		return strings.Join(list, ", ")
+	}
 	for _, method := range s.methods {
 		if h, _, _ := s.router.Lookup(method, path); h != nil {
 			list = append(list, method)

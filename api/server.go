@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,19 +21,28 @@ import (
 	"cryptoserve/api/auth"
 	"cryptoserve/api/wire"
 	"cryptoserve/engine"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
 )
 
-// Authenticator returns the subject that the value of an Authorization header proves; errors are fault.Unauthenticated.
-// It is auth.Verifier.
+// Authenticator returns the subject that a credential proves; errors are fault.Unauthenticated. It is auth.Verifier.
 type Authenticator interface {
+	// Authenticate takes the value of an Authorization header, Verify an access token alone.
 	Authenticate(authorization string) (*policy.Subject, error)
+	Verify(token string) (*policy.Subject, error)
+	// Certificate takes a client certificate whose private key the TLS handshake has proved.
+	Certificate(certificate *x509.Certificate) (*policy.Subject, error)
 }
 
-// Refresher trades a refresh token for new tokens. It is auth.Issuer.
-type Refresher interface {
+// TokenIssuer makes the tokens of applications. It is auth.Issuer.
+type TokenIssuer interface {
+	// Refresh trades a refresh token for new tokens.
 	Refresh(ctx context.Context, call *engine.Call, presented string) (auth.Tokens, error)
+	// Issue gives an application first tokens.
+	Issue(ctx context.Context, call *engine.Call, app *directory.Application) (auth.Tokens, error)
+	// Revoke ends what a refresh token or a session token stands for.
+	Revoke(ctx context.Context, call *engine.Call, token string) error
 }
 
 // Limits bounds what a client may take of the node. A zero field means its default.
@@ -79,11 +89,11 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Config says what a Server works with. Every field but Limits is required.
+// Config says what a Server works with. Every field down to TLS is required.
 type Config struct {
 	Engine Engine
 	Auth   Authenticator
-	Tokens Refresher
+	Tokens TokenIssuer
 	// State is what /health/state answers; it is also read for each problem. It must be quick and call nothing remote.
 	State func() wire.State
 	// Ready says why requests should not be sent here; nil when they should. It must be quick and call nothing remote.
@@ -91,6 +101,11 @@ type Config struct {
 	Log    *slog.Logger
 	TLS    *tls.Config // as TLSConfig makes it
 	Limits Limits
+	// SignIn are the identity providers; nil means that there are none. Rules says, by a provider's name, what it may decide.
+	SignIn SignIn
+	Rules  map[string]engine.ProviderRules
+	// BaseURL is what people reach this node under, without a slash at the end. Empty means the host of each request.
+	BaseURL string
 }
 
 // linesAtOnce is how many lines of a kind go into the log before it is one a second.
@@ -102,12 +117,16 @@ type Server struct {
 	routes    []route
 	methods   []string // of the routes
 	router    *httprouter.Router
+	exact     map[string][]*route // of the rows that the router has no place for, by path
 	http      *http.Server
 	exchanges sync.Pool
 	ids       requestIDs
 	bodies    budget
 	slots     chan struct{} // a token for each open connection
 	streams   chan struct{} // a token for each running stream
+	// One subject has at most half of the room for large bodies, and of the streams.
+	bodiesOf, streamsOf *shares
+	origins             *http.CrossOriginProtection
 
 	refusals rate.Sometimes // lines about refusals that pass
 	slow     rate.Sometimes // lines about slow requests
@@ -140,16 +159,17 @@ func New(c Config) (*Server, error) {
 	table := routes(c.Limits)
 	s := &Server{
 		config: c, routes: table, methods: methods(table), slots: make(chan struct{}, c.Limits.Connections),
-		streams: make(chan struct{}, c.Limits.Streams),
-		empty:   make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
+		streams: make(chan struct{}, c.Limits.Streams), origins: http.NewCrossOriginProtection(),
+		empty: make(chan struct{}, 1), stopped: make(chan struct{}), ids: newRequestIDs(),
 		refusals: rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 		slow:     rate.Sometimes{First: linesAtOnce, Interval: time.Second},
 	}
 	s.bodies.limit = c.Limits.AllBodiesBytes
+	s.bodiesOf, s.streamsOf = newShares(c.Limits.AllBodiesBytes/2), newShares(int64(c.Limits.Streams/2))
 	s.exchanges.New = func() any { return new(exchange) }
 	s.router = s.newRouter()
 	s.http = &http.Server{
-		Handler:           s.router,
+		Handler:           http.HandlerFunc(s.dispatch),
 		TLSConfig:         c.TLS,
 		ReadHeaderTimeout: c.Limits.ReadHeaderTimeout,
 		ReadTimeout:       c.Limits.ReadTimeout,
@@ -195,7 +215,7 @@ func orDefault[T comparable](field *T, value T) {
 }
 
 // Handler returns the API without its listener, for tests and for other servers of the node.
-func (s *Server) Handler() http.Handler { return s.router }
+func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // Serve answers connections of a listener until Shutdown, which it then waits for, and returns nil. Any other end is an
 // error. It closes the listener.

@@ -92,7 +92,7 @@ func TestContextsAndRotate(t *testing.T) {
 	const want = `{"contexts":[{"name":"user-pii","description":"people","algorithm":"AES-256-GCM","format":4,` +
 		`"derivation":"salted","status":"active","key_id":"key_user-pii_0123456789abcdef","version":3,` +
 		`"created_at":"2026-01-01T00:00:00Z","algorithm_policy":{"enforcement":"enforce","allowed_algorithms":[],` +
-		`"minimum_bits":0,"require_quantum_safe":false}}]}`
+		`"minimum_bits":0,"require_quantum_safe":false},"rotation_days":0,"rotate_after":0,"self_service":false,"revision":0}]}`
 	if string(a.body) != want {
 		t.Errorf("contexts: %s", a.body)
 	}
@@ -302,7 +302,7 @@ func TestNewRefusesBadConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		return api.Config{
-			Engine: f, Auth: verifier, Tokens: issuer, Log: discard, TLS: api.TLSConfig(false, nil),
+			Engine: f, Auth: verifier, Tokens: issuer, Log: discard, TLS: api.TLSConfig(false, false, nil),
 			State: func() wire.State { return wire.State{} }, Ready: func() error { return nil },
 		}
 	}

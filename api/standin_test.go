@@ -47,6 +47,7 @@ type refusal struct {
 	action   policy.Action
 	resource string
 	code     string
+	cause    string
 	subject  string
 	id       string
 	source   string
@@ -65,10 +66,16 @@ type standIn struct {
 	refusals []refusal
 	sessions map[[32]byte]*policy.Subject
 	hashes   map[string][32]byte
+	issued   [][32]byte // hashes of the sessions that were asked for
 	// failure is what each use case fails with, auditFailure what Refuse does. before runs at the start of a use case.
 	failure      error
 	auditFailure error
 	before       func(*engine.Call)
+	approval     bool // acts wait for it
+	invited      [32]byte
+	keepsKeys    bool     // of applications
+	missing      []string // of an application that exists
+	rotated      *directory.Application
 	// got is what the newest use case was asked for. The rest is of streams: what they end with, and what broke them.
 	got           any
 	streamFailure error
@@ -76,6 +83,7 @@ type standIn struct {
 	cutShort      bool          // before the range is complete
 	linger        time.Duration // before and behind a last byte of its own
 	broken        []error
+	crowded       bool // Admit refuses
 }
 
 func newStandIn(tb testing.TB) *standIn {
@@ -168,7 +176,7 @@ func (s *standIn) Refuse(_ context.Context, c *engine.Call, action policy.Action
 	}
 	s.sequence++
 	c.Receipt = audit.Receipt{Node: "node-1", Sequence: s.sequence}
-	r := refusal{action: action, resource: resource, code: fault.Of(cause).Code(), id: c.RequestID, source: c.Source}
+	r := refusal{action: action, resource: resource, code: fault.Of(cause).Code(), cause: string(fault.CauseOf(cause)), id: c.RequestID, source: c.Source}
 	if c.Subject != nil {
 		r.subject = c.Subject.ID
 	}
@@ -285,9 +293,10 @@ func newFixture(tb testing.TB, edit ...func(*api.Config)) *fixture {
 		State: func() wire.State { return wire.State{State: "operational", Node: "node-1"} },
 		Ready: func() error { return nil },
 		Log:   slog.New(slog.NewJSONHandler(f.log, nil)),
-		TLS: api.TLSConfig(false, func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		TLS: api.TLSConfig(false, false, func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return certificate, nil
 		}),
+		SignIn: providers{}, Rules: map[string]engine.ProviderRules{"corp": {Manages: true}},
 	}
 	for _, e := range edit {
 		e(&config)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,6 +54,11 @@ var failures = map[string]map[int]fault.Kind{
 	"verifyPassword": computing, "algorithms": reading, "fips": reading, "createContext": changing, "listKeys": reading,
 	"createKey": changingOne, "readKey": finding, "publicKey": finding, "rotateKey": changingOne, "disableKey": changingOne,
 	"enableKey": changingOne, "createImport": making, "importKey": changingOne, "importLegacy": changingOne,
+}
+
+// otherwise are the statuses of operations that tests of their own look at.
+var otherwise = map[string][]int{
+	"changeSettings": {200}, // TestSettingsWithoutApproval
 }
 
 // TestEachStatusOfTheDocumentIsAnswered gets every status that the document lists from its operation, and so nothing can
@@ -122,7 +128,7 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 			"POST", refreshPath, `{"refresh_token":"` + refreshToken + `"}`,
 			0, map[int]func(*http.Request){400: query, 413: long, 415: text},
 			// Conflict: the application signs its own tokens.
-			map[int]fault.Kind{401: fault.Unauthenticated, 409: fault.Conflict, 500: fault.Internal, 503: fault.LedgerUnavailable},
+			map[int]fault.Kind{401: fault.Unauthenticated, 409: fault.Conflict, 429: fault.RateLimited, 500: fault.Internal, 503: fault.LedgerUnavailable},
 		},
 		"listContexts": {
 			"GET", "/api/v1/contexts", "",
@@ -145,14 +151,41 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 		"decryptBatch": {method: "POST", path: "/api/v1/crypto/batch/decrypt", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
 		"rewrapBatch":  {method: "POST", path: "/api/v1/crypto/batch/rewrap", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
 	}
+	operations["registerApplication"] = operation{method: "POST", path: registerPath, body: `{"app_name":"shop"}`}
+	for id, c := range inviting {
+		operations[id] = operation{method: c.method, path: c.path, body: c.text(t), success: c.status}
+	}
+	maps.Copy(operations, accountOperations())
+	failures := maps.Clone(failures)
+	for _, area := range areas {
+		_, of := area(f)
+		maps.Copy(failures, of)
+	}
 	for id, c := range useCases(f) {
 		operations[id] = operation{method: c.method, path: c.path, body: c.text(t), success: c.status}
 	}
+	crowded := func(*http.Request) { f.engine.crowd(true) }
+	takesBody, forAnybody := map[string]bool{}, map[string]bool{}
+	for _, op := range loadDocument(t).Operations() {
+		takesBody[op.ID], forAnybody[op.ID] = op.HasBody, op.Anonymous
+	}
 	for id, kinds := range failures {
 		o := operations[id]
-		o.engine, o.server = kinds, map[int]func(*http.Request){400: query, 401: anonymous}
-		if o.method == http.MethodPost {
+		o.engine, o.server = kinds, map[int]func(*http.Request){400: query}
+		if !forAnybody[id] {
+			o.server[401] = anonymous
+		}
+		if id == "finishSignIn" {
+			o.server[400] = func(r *http.Request) { r.URL.RawQuery = "%zz" }
+		}
+		if takesBody[id] {
 			o.server[413], o.server[415] = long, text
+		}
+		switch id {
+		case "destroyVersion":
+			o.server[http.StatusAccepted] = askedFor
+		case "deleteTenant":
+			o.server[http.StatusAccepted] = func(*http.Request) { f.engine.approval = true }
 		}
 		operations[id] = o
 	}
@@ -162,8 +195,13 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 			t.Fatalf("%s: the test has no request", op.ID)
 		}
 		success := max(o.success, http.StatusOK)
-		want := []int{success}
+		want := append([]int{success}, otherwise[op.ID]...)
+		if _, limited := o.engine[429]; o.server[401] != nil && !limited { // what needs a subject
+			o.server = maps.Clone(o.server)
+			o.server[429] = crowded
+		}
 		get := func(status int, edit func(*http.Request)) {
+			f.engine.approval = false
 			r := f.request(t, o.method, o.path, o.body, edit)
 			if a := send(t, f.client, r); a.StatusCode != status {
 				t.Errorf("%s: %s, want %d: %s", op.ID, a.Status, status, a.body)
@@ -174,6 +212,7 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 			want = append(want, status)
 			notReady = nil
 			get(status, edit)
+			f.engine.crowd(false)
 		}
 		for status, kind := range o.engine {
 			want = append(want, status)

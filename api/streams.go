@@ -67,6 +67,8 @@ func (s *Server) decryptStream(x *exchange) error {
 
 var errStreams = fault.New(fault.Unavailable, "api.stream", "too many streams are running; try again later")
 
+var errStreamShare = fault.New(fault.RateLimited, "api.stream", "too many streams of this subject are running; try again later")
+
 // runStream has an operation done on the body. Once the answer has begun, an error breaks it off (serve).
 func (x *exchange) runStream(
 	t *transfer, operate func(context.Context, *engine.Call, *engine.StreamRequest, io.Reader, engine.Begin) error,
@@ -76,6 +78,10 @@ func (x *exchange) runStream(
 		return err
 	}
 	in.Range = t.part
+	if !x.server.streamsOf.take(x.call.Subject.ID, 0, 1) {
+		return errStreamShare
+	}
+	defer x.server.streamsOf.put(x.call.Subject.ID, 1)
 	select {
 	case x.server.streams <- struct{}{}:
 		defer func() { <-x.server.streams }()

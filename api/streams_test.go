@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cryptoserve/api"
+	"cryptoserve/api/auth"
 	"cryptoserve/engine"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
@@ -580,6 +581,12 @@ func TestAStreamMayTakeItsTimeToEnd(t *testing.T) {
 
 func TestStreamsAreBounded(t *testing.T) {
 	f := newFixture(t, func(c *api.Config) { c.Limits.Streams = 2 })
+	as := func(user string) func(*http.Request) {
+		session, hash := auth.NewSessionToken()
+		f.engine.sessions[hash] = &policy.Subject{Kind: policy.KindUser, ID: user, Expires: farFuture}
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+session) }
+	}
+	other, third := as("user_1"), as("user_2")
 	entered, release := make(chan struct{}), make(chan struct{})
 	f.engine.before = func(c *engine.Call) {
 		if c.RequestID == "held" {
@@ -588,8 +595,11 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 	answered := make(chan int)
-	for range 2 {
+	for i := range 2 {
 		held := f.stream(t, encryptPath, strings.NewReader("a"), 1, func(r *http.Request) { r.Header.Set("X-Request-ID", "held") })
+		if i == 1 {
+			other(held)
+		}
 		go func() {
 			resp, err := f.client.Do(held)
 			if err != nil {
@@ -601,8 +611,12 @@ func TestStreamsAreBounded(t *testing.T) {
 			answered <- resp.StatusCode
 		}()
 		<-entered
+		a := send(t, f.client, f.stream(t, encryptPath, strings.NewReader("a"), 1))
+		if p := a.problem(t); a.StatusCode != http.StatusTooManyRequests || p.Code != "rate-limited" {
+			t.Errorf("a second stream of one subject, which may have half: %s: %s", a.Status, a.body)
+		}
 	}
-	a := send(t, f.client, f.stream(t, encryptPath, strings.NewReader("a"), 1))
+	a := send(t, f.client, f.stream(t, encryptPath, strings.NewReader("a"), 1, third))
 	if p := a.problem(t); a.StatusCode != http.StatusServiceUnavailable || p.Code != "unavailable" || !p.Retryable || a.Header.Get("Retry-After") == "" {
 		t.Errorf("a third stream: %s: %s", a.Status, a.body)
 	}

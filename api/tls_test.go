@@ -9,7 +9,7 @@ import (
 
 func TestTLS(t *testing.T) {
 	strict := newFixture(t)
-	with12 := newFixture(t, func(c *api.Config) { c.TLS = api.TLSConfig(true, c.TLS.GetCertificate) })
+	with12 := newFixture(t, func(c *api.Config) { c.TLS = api.TLSConfig(true, false, c.TLS.GetCertificate) })
 	for name, c := range map[string]struct {
 		server   *fixture
 		versions [2]uint16

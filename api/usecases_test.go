@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
@@ -15,7 +16,9 @@ import (
 	"cryptoserve/api/wire"
 	"cryptoserve/engine"
 	"cryptoserve/engine/algs"
+	"cryptoserve/engine/classify"
 	"cryptoserve/engine/directory"
+	"cryptoserve/engine/fault"
 	"cryptoserve/engine/kdf"
 	"cryptoserve/engine/keys"
 )
@@ -34,6 +37,20 @@ func newYearText(seconds string) string { return "2026-01-01T00:00:" + seconds +
 
 // useCases returns one for each operation of the document that the stand-in has a fixed result for, by operation.
 func useCases(f *fixture) map[string]useCase {
+	cases := keyAndDataCases(f)
+	for _, area := range areas {
+		of, _ := area(f)
+		maps.Copy(cases, of)
+	}
+	return cases
+}
+
+// areas are the parts of the API that have a file of use cases each.
+var areas = []func(*fixture) (map[string]useCase, map[string]map[int]fault.Kind){
+	tenantCases, applicationCases, accountCases, policyCases, lifecycleCases, settingsCases,
+}
+
+func keyAndDataCases(f *fixture) map[string]useCase {
 	const c = "/api/v1/crypto/"
 	b := func(s string) []byte { return []byte(s) }
 	signRequest := wire.SignRequest{
@@ -182,11 +199,16 @@ func useCases(f *fixture) map[string]useCase {
 				Name: "new", Description: "d", Algorithm: "AES-128-GCM", Format: 3, Derivation: "deterministic",
 				AlgorithmPolicy: &wire.AlgorithmPolicy{
 					Enforcement: "warn", AllowedAlgorithms: []string{"AES-192-GCM", "AES-256-CCM"}, MinimumBits: 128, RequireQuantumSafe: true,
+					AllowedCiphers: []string{"AES"}, AllowedModes: []string{"gcm"},
 				},
+				Layers: &wire.Layers{DataIdentity: wire.DataIdentity{Category: "general", Sensitivity: "low"}}, RotationDays: pointer(9),
+				RotateAfter: 10, SelfService: true,
 			},
 			engine.ContextSpec{
 				Name: "new", Description: "d", Algorithm: algs.AES128GCM, Format: 3, Derivation: directory.Deterministic,
 				Enforcement: directory.EnforceWarn, Allowed: []algs.Name{algs.AES192GCM, algs.AES256CCM}, MinimumBits: 128, QuantumSafe: true,
+				Ciphers: []string{"AES"}, Modes: []string{"gcm"}, RotationDays: pointer(uint16(9)), RotateAfter: 10, SelfService: true,
+				Layers: &classify.Layers{DataIdentity: classify.DataIdentity{Category: classify.GeneralData, Sensitivity: classify.SensitivityLow}},
 			}, 201, "/api/v1/contexts/new",
 			wire.Context{
 				Name: "new", Algorithm: "AES-256-GCM", Format: 4, Derivation: "salted", Status: "active",
@@ -285,6 +307,10 @@ func TestEachOperationHasAUseCase(t *testing.T) {
 	own := map[string]bool{
 		"encrypt": true, "decrypt": true, "encryptBatch": true, "decryptBatch": true, "rewrapBatch": true, "refresh": true,
 		"listContexts": true, "rotateContext": true, "live": true, "ready": true, "state": true, "openapi": true,
+		"registerApplication": true, "createTenant": true, "inviteOwner": true,
+	}
+	for id := range accountOperations() {
+		own[id] = true
 	}
 	for _, op := range loadDocument(t).Operations() {
 		if _, ok := cases[op.ID]; ok == own[op.ID] {

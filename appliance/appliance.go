@@ -70,7 +70,10 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openEngine(); err != nil {
 		return err
 	}
-	return n.openCertificates()
+	if err := n.openCertificates(); err != nil {
+		return err
+	}
+	return n.openSignIn(ctx)
 }
 
 func announce(out io.Writer, addr net.Addr) error {

@@ -37,6 +37,8 @@ type Config struct {
 	Keys  KeysConfig  `yaml:"keys"`
 	FIPS  FIPSConfig  `yaml:"fips"`
 	Log   LogConfig   `yaml:"log"`
+	// SignIn names the identity providers; none means that people sign in with passwords only.
+	SignIn SignInConfig `yaml:"sign_in"`
 	// ShutdownTimeout bounds how long a stop waits for running requests; 0 means 30 s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 }
@@ -45,7 +47,16 @@ type Config struct {
 type TLSConfig struct {
 	// Allow12 lets clients use TLS 1.2 with AEAD cipher suites; otherwise only TLS 1.3 is spoken.
 	Allow12 bool `yaml:"allow_tls12"`
+	// ClientCertificates is off (the default), or request: clients are asked for a certificate, and an application whose
+	// record has its key needs no token then.
+	ClientCertificates string `yaml:"client_certificates"`
 }
+
+// The values of ClientCertificates; empty is off.
+const (
+	offCertificates     = "off"
+	requestCertificates = "request"
+)
 
 // HSMConfig names the token.
 type HSMConfig struct {
@@ -77,10 +88,23 @@ type AuditConfig struct {
 	SegmentBytes int64 `yaml:"segment_bytes"`
 }
 
-// KeysConfig bounds the data keys held in memory.
+// KeysConfig bounds the data keys held in memory, and how soon keys can be destroyed.
 type KeysConfig struct {
 	Cached int           `yaml:"cached"` // 0 means 10,000
 	Idle   time.Duration `yaml:"idle"`   // 0 means 15 min
+	// DestroyMinimum is the least waiting period of the destruction of a key version; absent means seven days. Less than a day
+	// is for development: it needs a directory of SoftHSM2 tokens.
+	DestroyMinimum *time.Duration `yaml:"destroy_minimum"`
+}
+
+// defaultDestroyMinimum is the waiting period of the specification.
+const defaultDestroyMinimum = 7 * 24 * time.Hour
+
+func (c *KeysConfig) destroyMinimum() time.Duration {
+	if c.DestroyMinimum == nil {
+		return defaultDestroyMinimum
+	}
+	return *c.DestroyMinimum
 }
 
 // FIPSConfig says how algorithms are treated that are not FIPS-approved.
@@ -196,6 +220,11 @@ func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen: %q is not host:port", c.Listen)
 	}
+	switch c.TLS.ClientCertificates {
+	case "", offCertificates, requestCertificates:
+	default:
+		bad("tls.client_certificates: %q is neither off nor request", c.TLS.ClientCertificates)
+	}
 	if c.HSM.TokenLabel == "" || len(c.HSM.TokenLabel) > 32 {
 		bad("hsm.token_label: must have 1 to 32 characters")
 	}
@@ -226,17 +255,22 @@ func (c *Config) Validate() error {
 		bad("keys.cached: must not be negative")
 	}
 	notNegative("keys.idle", c.Keys.Idle)
+	notNegative("keys.destroy_minimum", c.Keys.destroyMinimum())
+	if c.Keys.destroyMinimum() < 24*time.Hour && c.HSM.SoftHSMDir == "" {
+		bad("keys.destroy_minimum: must be at least 24h: less is for development, with hsm.softhsm_dir")
+	}
 	if _, err := c.FIPS.mode(); err != nil {
 		bad("fips.mode: %w", err)
 	}
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level: %w", err)
 	}
+	problems = append(problems, c.SignIn.problems()...)
 	notNegative("shutdown_timeout", c.ShutdownTimeout)
 	return errors.Join(problems...)
 }
 
-// checkFiles reports every file of the token that is not there or cannot be used. Validate has the fields that are empty.
+// checkFiles reports every file that is not there or cannot be used. Validate has the fields that are empty.
 func (c *Config) checkFiles() error {
 	var problems []error
 	bad := func(field string, err error) {
@@ -266,6 +300,7 @@ func (c *Config) checkFiles() error {
 		}
 		bad("hsm.softhsm_dir", err)
 	}
+	problems = append(problems, c.SignIn.fileProblems()...)
 	return errors.Join(problems...)
 }
 

@@ -237,3 +237,24 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestAccessConfig: who may come with a certificate, and how long what destroys keys waits at least.
+func TestAccessConfig(t *testing.T) {
+	for _, value := range []string{"", "off", "request"} {
+		c := Default()
+		c.HSM.PINFile = "/pin"
+		c.TLS.ClientCertificates = value
+		if err := c.Validate(); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+	c := Default()
+	c.HSM.PINFile = "/pin"
+	c.TLS.ClientCertificates = "require"
+	negative := -time.Second
+	c.Keys.DestroyMinimum = &negative
+	err := c.Validate()
+	if err == nil || !strings.Contains(err.Error(), "tls.client_certificates") || !strings.Contains(err.Error(), "keys.destroy_minimum") {
+		t.Errorf("got %v", err)
+	}
+}

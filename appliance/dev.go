@@ -18,6 +18,7 @@ import (
 
 	"cryptoserve/api/auth"
 	"cryptoserve/engine"
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/secret"
 	"cryptoserve/hsm"
@@ -34,15 +35,23 @@ type DevConfig struct {
 // configFile is the config that a first run writes into its directory. From then on it is the user's.
 const configFile = "config.yaml"
 
-// The contexts, the application and the user that a new dev cluster has.
-var devContexts = []engine.ContextSpec{
-	{Name: "default", Description: "What is not classified otherwise.", Enforcement: directory.EnforceNone},
-	{Name: "user-pii", Description: "Data that identifies a person."},
-	{Name: "payment-data", Description: "Card and account data."},
-	{Name: "general", Description: "General business data.", Enforcement: directory.EnforceNone},
-	{Name: "quantum-ready", Description: "Data that must stay secret when quantum computers come.", QuantumSafe: true},
+// devContexts returns the contexts of a new dev cluster: all defaults. What the first steps of a developer use encrypts with
+// AES-256-GCM, also streams, whatever its layers resolve to: user-pii would be a hybrid, which streams cannot use, and general
+// AES-128-GCM.
+func devContexts() []engine.ContextSpec {
+	list := engine.DefaultContexts()
+	for i := range list {
+		switch c := &list[i]; c.Name {
+		case "default", "general":
+			c.Algorithm, c.Enforcement = algs.AES256GCM, directory.EnforceNone
+		case "user-pii", "payment-data":
+			c.Algorithm = algs.AES256GCM
+		}
+	}
+	return list
 }
 
+// The application and the user that a new dev cluster has.
 const (
 	devTenant      = "default"
 	devApplication = "demo"
@@ -131,6 +140,7 @@ func (d DevConfig) config() (Config, error) {
 	c.HSM.SoftHSMDir = filepath.Join(dir, "token")
 	c.HSM.PINFile = filepath.Join(dir, "token.pin")
 	c.Audit.SegmentBytes = devSegment
+	c.Keys.DestroyMinimum = new(time.Duration) // none
 	if d.Audit != "" {
 		c.Audit.Durability = d.Audit
 	}
@@ -294,7 +304,7 @@ func (n *node) populate(ctx context.Context) error {
 		return err
 	}
 	var grants []directory.Grant
-	for _, spec := range devContexts {
+	for _, spec := range devContexts() {
 		if _, err := n.engine.CreateContext(ctx, call(tenant.ID), spec); err != nil {
 			return err
 		}

@@ -54,23 +54,26 @@ func exists(path string) (bool, error) {
 }
 
 // readPIN reads a PIN from a file that nobody but its owner may read.
-func readPIN(path string) (secret.Bytes, error) {
+func readPIN(path string) (secret.Bytes, error) { return readSecret(path, "PIN") }
+
+// readSecret reads a line from a file that nobody but its owner may read. What names it in errors.
+func readSecret(path, what string) (secret.Bytes, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return secret.Bytes{}, fmt.Errorf("the PIN file cannot be read: %w", err)
+		return secret.Bytes{}, fmt.Errorf("the %s file cannot be read: %w", what, err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return secret.Bytes{}, fmt.Errorf("the PIN file %s is open to others (mode %04o): run chmod 600 on it", path, info.Mode().Perm())
+		return secret.Bytes{}, fmt.Errorf("the %s file %s is open to others (mode %04o): run chmod 600 on it", what, path, info.Mode().Perm())
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return secret.Bytes{}, fmt.Errorf("the PIN file cannot be read: %w", err)
+		return secret.Bytes{}, fmt.Errorf("the %s file cannot be read: %w", what, err)
 	}
-	pin := bytes.TrimRight(raw, "\r\n")
-	if len(pin) == 0 {
-		return secret.Bytes{}, fmt.Errorf("the PIN file %s is empty", path)
+	line := bytes.TrimRight(raw, "\r\n")
+	if len(line) == 0 {
+		return secret.Bytes{}, fmt.Errorf("the %s file %s is empty", what, path)
 	}
-	return secret.New(pin), nil
+	return secret.New(line), nil
 }
 
 // lockDir makes this process the only one that works in a data directory, until the file is closed.

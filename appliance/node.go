@@ -16,6 +16,7 @@ import (
 
 	"cryptoserve/api"
 	"cryptoserve/api/auth"
+	"cryptoserve/api/signin"
 	"cryptoserve/cluster"
 	"cryptoserve/engine"
 	"cryptoserve/engine/audit"
@@ -42,6 +43,7 @@ type node struct {
 	issuer   *auth.Issuer
 	verifier *auth.Verifier
 	certs    *certificates
+	signIn   *signin.SignIn // nil without providers
 
 	closers []io.Closer
 }
@@ -186,12 +188,18 @@ func (n *node) openEngine() error {
 	n.engine, err = engine.New(engine.Config{
 		FIPS:  mode,
 		Vault: n.token, Ledger: ledger{n.cluster}, Audit: n.audit, Log: n.log.With("part", "engine"), Grace: n.config.HSM.grace(),
-		CachedKeys: n.config.Keys.Cached, CacheIdle: n.config.Keys.Idle,
+		CachedKeys: n.config.Keys.Cached, CacheIdle: n.config.Keys.Idle, DestroyMinimum: leastWait(n.config.Keys.destroyMinimum()),
 	})
 	if err != nil {
 		return err
 	}
-	n.onClose(closer(func() error { n.engine.Close(); return nil }))
+	n.onClose(closer(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		n.flushUsage(ctx)
+		n.engine.Close()
+		return nil
+	}))
 	n.issuer, err = auth.NewIssuer(n.engine, nil)
 	if err != nil {
 		return err
@@ -224,10 +232,15 @@ func (n *node) openCertificates() error {
 // serve answers requests on a listener until ctx ends or something fails, then drains. ready is called once the node can
 // answer. When it returns, nothing that it started uses the parts any more.
 func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
-	server, err := api.New(api.Config{
+	config := api.Config{
 		Engine: n.engine, Auth: n.verifier, Tokens: n.issuer, State: n.state, Ready: n.ready, Log: n.log.With("part", "api"),
-		TLS: api.TLSConfig(n.config.TLS.Allow12, n.certs.get),
-	})
+		TLS:   api.TLSConfig(n.config.TLS.Allow12, n.config.TLS.ClientCertificates == requestCertificates, n.certs.get),
+		Rules: n.config.SignIn.rules(), BaseURL: n.config.SignIn.BaseURL,
+	}
+	if n.signIn != nil {
+		config.SignIn = n.signIn
+	}
+	server, err := api.New(config)
 	if err != nil {
 		return err
 	}
@@ -242,6 +255,9 @@ func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 	loops.Go(func() { _ = n.token.Run(background) }) // it returns nil
 	loops.Go(func() { n.certs.run(background, time.Minute) })
 	loops.Go(func() { n.tend(background) })
+	duties := time.NewTicker(dutyInterval)
+	defer duties.Stop()
+	loops.Go(func() { n.duties(background, duties.C) })
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)

@@ -41,7 +41,7 @@ func firstRunNode(t *testing.T) *node {
 func running() (n int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, loop := range []string{"hsm.(*Token).Run(", "appliance.(*certificates).run(", "appliance.(*node).tend("} {
+	for _, loop := range []string{"hsm.(*Token).Run(", "appliance.(*certificates).run(", "appliance.(*node).tend(", "appliance.(*node).duties("} {
 		n += strings.Count(string(stacks), loop)
 	}
 	return n
@@ -66,7 +66,7 @@ func TestServeLeavesNothingRunning(t *testing.T) {
 			var address net.Addr
 			err := n.serve(ctx, func(a net.Addr) error {
 				address = a
-				for running() < 3 { // all loops have begun, and are found
+				for running() < 4 { // all loops have begun, and are found
 					runtime.Gosched()
 				}
 				return c.ready(stop)

@@ -15,7 +15,7 @@ const gcPercent = 400
 
 // memoryLimit is what the collector tries to stay below when requests hold much memory for a moment. It is no hard bound. The
 // variable GOMEMLIMIT overrides it, as usual.
-const memoryLimit = 768 << 20
+const memoryLimit = 512 << 20
 
 func tuneGC() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"cryptoserve/cluster"
 	"cryptoserve/cluster/command"
@@ -51,7 +52,7 @@ func TestReferenceDerivations(t *testing.T) {
 		Name: "demo", Grants: []directory.Grant{{Context: "user-pii", Encrypt: true, Decrypt: true}},
 	}))
 	owner := must(e.CreateUser(ctx, appliance, "owner", []directory.Role{directory.Owner}))
-	session := directory.Session{Hash: [32]byte{1}, User: owner.ID, Tenant: tenant, ExpiresAt: 1 << 50, CreatedAt: 1}
+	session := directory.Session{Hash: [32]byte{1}, User: owner.ID, Tenant: tenant, ExpiresAt: 1 << 50, CreatedAt: time.Now().UnixMilli()}
 	must(0, e.StartSession(ctx, appliance, session))
 	user := &engine.Call{Subject: &policy.Subject{Kind: policy.KindUser, ID: owner.ID, Tenant: tenant, Session: session.Hash}}
 	call := &engine.Call{Subject: &policy.Subject{Kind: policy.KindApplication, ID: app.ID, Tenant: tenant, Credential: app.KeyID}}

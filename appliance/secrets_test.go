@@ -66,7 +66,7 @@ func TestInvariant02NoFileHoldsAKey(t *testing.T) {
 	if err := n.cluster.Snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	names := []string{devApplication, "user-pii", "payment-data", "general", "quantum-ready"}
+	names := []string{devApplication, "user-pii", "payment-data", "general", "quantum-ready", "health-records"}
 	handOver := []string{"ca.pem", "app.token", "app.refresh", "owner.token"}
 	tokens := map[string][]byte{}
 	for _, name := range handOver[1:] {
@@ -108,7 +108,7 @@ func TestInvariant02NoFileHoldsAKey(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || files < 15 || len(secrets) != 9 || snapshots != 1 {
+	if err != nil || files < 15 || len(secrets) != 15 || snapshots != 1 {
 		t.Fatalf("looked for %d keys in %d files, %d snapshots: %v", len(secrets), files, snapshots, err)
 	}
 }

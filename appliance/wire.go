@@ -5,6 +5,7 @@ import (
 
 	"cryptoserve/api"
 	"cryptoserve/api/auth"
+	"cryptoserve/api/signin"
 	"cryptoserve/cluster"
 	"cryptoserve/cluster/command"
 	"cryptoserve/engine"
@@ -21,7 +22,8 @@ var (
 	_ engine.AuditLog   = (*audit.Log)(nil)
 	_ api.Engine        = (*engine.Engine)(nil)
 	_ api.Authenticator = (*auth.Verifier)(nil)
-	_ api.Refresher     = (*auth.Issuer)(nil)
+	_ api.TokenIssuer   = (*auth.Issuer)(nil)
+	_ api.SignIn        = (*signin.SignIn)(nil)
 	_ auth.Authority    = (*engine.Engine)(nil)
 	_ auth.Directory    = (*engine.Engine)(nil)
 )
@@ -34,6 +36,10 @@ func (l ledger) Propose(ctx context.Context, c command.Command) (command.Outcome
 }
 func (l ledger) View() engine.View { return view{l.node.View()} }
 func (l ledger) Epoch() uint64     { return l.node.Epoch() }
+func (l ledger) Leads() bool       { return l.node.Leads() }
+func (l ledger) Compact(ctx context.Context) error {
+	return l.node.Compact(ctx)
+}
 
 type view struct{ *cluster.View }
 

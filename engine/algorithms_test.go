@@ -206,7 +206,8 @@ func (w *world) userCall(tenant string, role directory.Role) *engine.Call {
 		if user, err = w.engine.CreateUser(w.t.Context(), w.appliance(tenant), name, []directory.Role{role}); err != nil {
 			w.t.Fatal(err)
 		}
-		session := directory.Session{Hash: hash, User: user.ID, Tenant: tenant, CreatedAt: 1, ExpiresAt: 1 << 60}
+		// Made in the far future, it is never idle, whatever the clock of a test says.
+		session := directory.Session{Hash: hash, User: user.ID, Tenant: tenant, CreatedAt: 1 << 59, ExpiresAt: 1 << 60}
 		if err := w.engine.StartSession(w.t.Context(), w.appliance(tenant), session); err != nil {
 			w.t.Fatal(err)
 		}

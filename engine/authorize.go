@@ -1,10 +1,19 @@
 package engine
 
 import (
+	"time"
+
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/keys"
+	"cryptoserve/engine/limit"
 	"cryptoserve/engine/policy"
+)
+
+// SessionLifetime is how long a session lasts; sessionIdle how long it lasts unused: DESIGN section 8.
+const (
+	SessionLifetime = 7 * 24 * time.Hour
+	sessionIdle     = 12 * time.Hour
 )
 
 // maxPlans bounds the compiled decisions that are kept.
@@ -17,10 +26,17 @@ type plan struct {
 	tenant  TenantView
 	context *directory.Context
 	active  *keys.Version // of the key object, or of the context's own key
+	use     *use          // of active
 	// own is the context's own algorithm as the FIPS mode lets it protect; ownErr says why it does not.
 	own    suite
 	ownErr error
 	object *keys.Object // nil when the action works with the context's own key
+	// minimum closes the versions with lower numbers; compromised lets the subject process with compromised ones.
+	minimum     uint32
+	compromised bool
+	budget      limit.Allowance // of what the subject decrypts
+	// toProtect and toProcess are the policies that the action must meet; nil when there are none.
+	toProtect, toProcess *conditions
 }
 
 // planKey names a decision. The object is empty for the context's own key, the context for a key object, whose record tells
@@ -53,17 +69,16 @@ func (e *Engine) authorize(s *policy.Subject, action policy.Action, context stri
 			return p, nil
 		}
 	}
-	p, err := e.compile(s, action, context)
+	p, err := e.compile(s, action, context, epoch)
 	if err != nil {
 		return nil, err
 	}
-	// The records were read after the epoch, so they are at least as new.
-	p.epoch = epoch
 	e.plans.Set(key, p)
 	return p, nil
 }
 
-func (e *Engine) compile(s *policy.Subject, action policy.Action, name string) (*plan, error) {
+// compile makes a plan from the records. They are read after the epoch, so they are at least as new.
+func (e *Engine) compile(s *policy.Subject, action policy.Action, name string, epoch uint64) (*plan, error) {
 	if !directory.ValidContextName(name) {
 		return nil, errContextName
 	}
@@ -84,8 +99,13 @@ func (e *Engine) compile(s *policy.Subject, action policy.Action, name string) (
 	if active == nil {
 		return nil, fault.New(fault.Internal, "engine.authorize", "the context has no active key version")
 	}
-	p := &plan{tenant: tenant, context: context, active: active}
+	grant, _ := app.Grant(name)
+	p := &plan{
+		epoch: epoch, tenant: tenant, context: context, active: active, use: e.uses.of(active), minimum: context.MinimumVersion,
+		compromised: grant.Compromised, budget: budgetOf(tenant.Record(), grant),
+	}
 	p.own, p.ownErr = e.ownSuite(context)
+	e.setPolicies(p, app, action, epoch)
 	return p, nil
 }
 
@@ -107,16 +127,15 @@ func (e *Engine) authorizeKey(s *policy.Subject, action policy.Action, name stri
 			return p, nil
 		}
 	}
-	p, err := e.compileKey(s, action, name)
+	p, err := e.compileKey(s, action, name, epoch)
 	if err != nil {
 		return nil, err
 	}
-	p.epoch = epoch
 	e.plans.Set(key, p)
 	return p, nil
 }
 
-func (e *Engine) compileKey(s *policy.Subject, action policy.Action, name string) (*plan, error) {
+func (e *Engine) compileKey(s *policy.Subject, action policy.Action, name string, epoch uint64) (*plan, error) {
 	if !keys.ValidName(name) {
 		return nil, errKeyName
 	}
@@ -141,7 +160,14 @@ func (e *Engine) compileKey(s *policy.Subject, action policy.Action, name string
 	if active == nil {
 		return nil, fault.New(fault.Internal, "engine.authorize", "the key has no active version")
 	}
-	return &plan{tenant: tenant, context: context, active: active, object: object}, nil
+	grant, _ := app.Grant(context.Name)
+	p := &plan{
+		epoch: epoch, tenant: tenant, context: context, active: active, use: e.uses.of(active), object: object,
+		minimum:     object.MinimumVersion,
+		compromised: grant.Compromised, budget: budgetOf(tenant.Record(), grant),
+	}
+	e.setPolicies(p, app, action, epoch)
+	return p, nil
 }
 
 // authorizeFree decides whether a subject may do an action that uses no key and no record of the appliance.
@@ -150,7 +176,8 @@ func (e *Engine) authorizeFree(s *policy.Subject, action policy.Action) error {
 		return errNotAuthenticated
 	}
 	if s.Kind != policy.KindApplication {
-		return e.authorizeChange(s, action)
+		_, err := e.authorizeChange(s, action)
+		return err
 	}
 	view := e.ledger.View()
 	app, err := application(view, view.Tenant(s.Tenant), s)
@@ -175,13 +202,19 @@ func application(view View, tenant TenantView, s *policy.Subject) (*directory.Ap
 	if app == nil || app.Tenant != s.Tenant || app.Status != directory.Enabled || app.KeyID != s.Credential {
 		return nil, errNotAuthenticated
 	}
+	// A token of the second that the tokens were revoked in may be older than that.
+	if app.NotBefore != 0 && !s.Certified && s.IssuedAt <= app.NotBefore/1000 {
+		return nil, errNotAuthenticated
+	}
 	return app, nil
 }
 
 // user returns the newest record of the user that a subject is, or refuses.
 func (e *Engine) user(view View, s *policy.Subject) (*directory.User, error) {
 	session := view.Session(s.Session)
-	if session == nil || session.User != s.ID || session.Tenant != s.Tenant || session.ExpiresAt <= e.now().UnixMilli() {
+	now := e.now().UnixMilli()
+	if session == nil || session.User != s.ID || session.Tenant != s.Tenant || session.ExpiresAt <= now ||
+		session.LastSeen()+sessionIdle.Milliseconds() <= now {
 		return nil, errNotAuthenticated
 	}
 	tenant := view.Tenant(s.Tenant)
@@ -195,25 +228,28 @@ func (e *Engine) user(view View, s *policy.Subject) (*directory.User, error) {
 	return u, nil
 }
 
-// authorizeChange decides whether a subject may do an action that changes or lists records of its tenant.
-func (e *Engine) authorizeChange(s *policy.Subject, action policy.Action) error {
+// authorizeChange decides whether a subject may do an action that changes or lists records of its tenant, and returns the
+// user who it is; nil is the appliance.
+func (e *Engine) authorizeChange(s *policy.Subject, action policy.Action) (*directory.User, error) {
 	if s == nil {
-		return errNotAuthenticated
+		return nil, errNotAuthenticated
 	}
 	switch s.Kind {
 	case policy.KindAppliance:
 		if policy.ApplianceMay(action) {
-			return nil
+			return nil, nil
 		}
 	case policy.KindUser:
 		u, err := e.user(e.ledger.View(), s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if policy.UserMay(u.Roles, action) {
-			return nil
+			return u, nil
 		}
 	case policy.KindApplication, policy.KindUnknown:
 	}
-	return fault.New(fault.Forbidden, "engine.authorize", "the subject may not do this")
+	return nil, errMayNot
 }
+
+var errMayNot = fault.New(fault.Forbidden, "engine.authorize", "the subject may not do this")

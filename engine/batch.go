@@ -5,8 +5,10 @@ import (
 	"errors"
 	"slices"
 
+	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/keys"
 	"cryptoserve/engine/policy"
 )
 
@@ -56,6 +58,14 @@ func (b *BatchResult) Failed() int {
 	return n
 }
 
+// refusal returns what a policy says against every item. Nothing has come out then, and the batch is refused as a whole.
+func (b *BatchResult) refusal() error {
+	if slices.ContainsFunc(b.Items, func(o BatchItemResult) bool { return !byPolicy(o.Err) }) {
+		return nil
+	}
+	return b.Items[0].Err
+}
+
 // wipe overwrites the results.
 func (b *BatchResult) wipe() {
 	clear(b.Dst)
@@ -75,8 +85,8 @@ func (e *Engine) EncryptBatch(ctx context.Context, c *Call, in *BatchRequest) (B
 // DecryptBatch opens each item, with one audit record that has an entry for each. An item that cannot be opened fails
 // alone.
 func (e *Engine) DecryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
-	return e.batch(c, policy.DecryptBatch, in, func(*audit.Record) (BatchResult, error) {
-		return e.decryptBatch(ctx, c.Subject, in)
+	return e.batch(c, policy.DecryptBatch, in, func(r *audit.Record) (BatchResult, error) {
+		return e.decryptBatch(ctx, c.Subject, in, r)
 	})
 }
 
@@ -89,16 +99,19 @@ func (e *Engine) RewrapBatch(ctx context.Context, c *Call, in *BatchRequest) (Ba
 		out := BatchResult{Items: make([]BatchItemResult, len(in.Items))}
 		for i := range in.Items {
 			item := &in.Items[i]
-			one := audit.Record{}
+			one := audit.Record{Policies: r.Policies}
 			res, err := e.rewrap(ctx, c.Subject, policy.RewrapBatch,
 				&RewrapRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData}, &one)
 			if err != nil && !itemFault(err) {
+				r.Policies = one.Policies
 				return out, err
 			}
 			out.Items[i] = BatchItemResult{
 				Data: res.Ciphertext, Algorithm: res.Algorithm, KeyID: res.KeyID, Format: res.Format, Err: err,
 			}
 			r.Algorithm = one.Algorithm
+			r.Policies = one.Policies
+			out.Warnings = joined(out.Warnings, res.Warnings)
 		}
 		return out, nil
 	})
@@ -115,6 +128,9 @@ func (e *Engine) batch(c *Call, action policy.Action, in *BatchRequest, operate 
 	err := checkBatch(in)
 	if err == nil {
 		out, err = operate(&r)
+	}
+	if err == nil {
+		err = out.refusal()
 	}
 	if err == nil {
 		account(&r, in, &out)
@@ -164,15 +180,20 @@ func itemFault(err error) bool {
 		fault.KeyState:
 		return true
 	default:
-		return false
+		return byPolicy(err) // which may be about the item's size or algorithm
 	}
 }
 
 func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
-	for range maxRaces {
+	for race := range maxRaces {
 		p, err := e.authorize(s, policy.EncryptBatch, in.Context)
 		if err != nil {
 			return BatchResult{}, err
+		}
+		if race == 0 {
+			if err := e.spendShare(s, p, len(in.Items)); err != nil {
+				return BatchResult{}, err
+			}
 		}
 		chosen, err := e.suite(p, in.Algorithm, in.Usage)
 		if err != nil {
@@ -181,27 +202,50 @@ func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		if err := protects(p.active); err != nil {
 			return BatchResult{}, err
 		}
-		out, err := e.sealItems(ctx, p, chosen, in)
+		out, err := e.sealItems(ctx, p, chosen, in, r)
 		if errors.Is(err, errSuperseded) {
 			continue
 		}
 		if err != nil {
 			return BatchResult{}, err
 		}
-		again, err := e.superseded(s, policy.EncryptBatch, p)
+		again, err := e.supersededItems(s, p, chosen.row, in, &out, r)
 		if err != nil {
 			return BatchResult{}, err
 		}
 		if again {
 			continue
 		}
+		e.protected(p, uint64(len(out.Items)-out.Failed())) //nolint:gosec // not negative
 		r.KeyID, r.Algorithm, r.Format = p.active.ID, string(chosen.row.Name), int(p.context.Format)
 		return out, nil
 	}
 	return BatchResult{}, errRaces
 }
 
-func (e *Engine) sealItems(ctx context.Context, p *plan, chosen suite, in *BatchRequest) (BatchResult, error) {
+// supersededItems is superseded for the items of a batch: policies that came meanwhile count for each of them.
+func (e *Engine) supersededItems(
+	s *policy.Subject, p *plan, row algs.Row, in *BatchRequest, out *BatchResult, r *audit.Record,
+) (again bool, err error) {
+	if e.ledger.Epoch() == p.epoch {
+		return false, nil
+	}
+	for i := range in.Items {
+		again, err = e.superseded(s, policy.EncryptBatch, p, row, len(in.Items[i].Data), r)
+		switch o := &out.Items[i]; {
+		case again || err != nil && !byPolicy(err):
+			return again, err
+		case err != nil && o.Err == nil:
+			clear(o.Data)
+			o.Data, o.Err = nil, err
+		}
+	}
+	return false, nil
+}
+
+var errGone = fault.New(fault.Unavailable, "engine.batch", "the caller has gone, or the time is up")
+
+func (e *Engine) sealItems(ctx context.Context, p *plan, chosen suite, in *BatchRequest, r *audit.Record) (BatchResult, error) {
 	m, err := e.sealer(ctx, p, chosen.row)
 	if err != nil {
 		return BatchResult{}, err
@@ -211,8 +255,16 @@ func (e *Engine) sealItems(ctx context.Context, p *plan, chosen suite, in *Batch
 	dst := in.Dst[:0]
 	ends := make([]int, len(in.Items))
 	for i := range in.Items {
+		if ctx.Err() != nil {
+			return out, errGone
+		}
 		item := &in.Items[i]
-		frame, err := m.seal(ctx, dst, item.Data, item.AssociatedData)
+		told, err := e.decide(p, keys.Protect, chosen.row, len(item.Data), r)
+		var frame []byte
+		if err == nil {
+			out.Warnings = joined(out.Warnings, told)
+			frame, err = m.seal(ctx, dst, item.Data, item.AssociatedData)
+		}
 		switch {
 		case err == nil:
 			dst = frame
@@ -236,9 +288,19 @@ func (b *BatchResult) cut(dst []byte, ends []int) {
 	}
 }
 
-func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest) (BatchResult, error) {
+func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
 	p, err := e.authorize(s, policy.DecryptBatch, in.Context)
 	if err != nil {
+		return BatchResult{}, err
+	}
+	if err := e.spendShare(s, p, len(in.Items)); err != nil {
+		return BatchResult{}, err
+	}
+	size := 0
+	for i := range in.Items {
+		size += len(in.Items[i].Data)
+	}
+	if err := e.spendBudget(s, p, len(in.Items), size); err != nil {
 		return BatchResult{}, err
 	}
 	out := BatchResult{Items: make([]BatchItemResult, len(in.Items)), Dst: in.Dst[:0]}
@@ -249,7 +311,7 @@ func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		// Room is made before, so that no plaintext is left behind where the results moved away from.
 		out.Dst = reserve(out.Dst, len(item.Data))
 		one := DecryptRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData, Dst: out.Dst[len(out.Dst):]}
-		*o, err = e.open(ctx, s, policy.DecryptBatch, p, &one)
+		*o, err = e.open(ctx, s, policy.DecryptBatch, p, &one, r)
 		if err != nil && !itemFault(err) {
 			out.wipe()
 			return BatchResult{}, err
@@ -264,7 +326,7 @@ func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 	for i := range frames {
 		item := &out.Items[i]
 		if item.Err == nil {
-			item.Err = e.stillOpens(s, policy.DecryptBatch, p, &frames[i])
+			item.Err = e.stillOpens(s, policy.DecryptBatch, p, &frames[i], len(in.Items[i].Data), r)
 			if item.Err != nil && !itemFault(item.Err) {
 				out.wipe()
 				return BatchResult{}, item.Err
@@ -273,7 +335,9 @@ func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		if item.Err != nil {
 			clear(item.Data)
 			item.Data = nil
+			continue
 		}
+		e.processed(frames[i].version)
 	}
 	return out, nil
 }

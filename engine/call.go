@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"cryptoserve/cluster/command"
 	"cryptoserve/engine/audit"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
 )
@@ -18,6 +20,11 @@ type Call struct {
 	Source    string // the caller's network address
 	Start     time.Time
 	Receipt   audit.Receipt
+	// Counted says that the call was refused by a limit and that it has no record of its own: the next record of its key tells
+	// how many there were.
+	Counted bool
+	// routine marks what the appliance does by itself again and again: its records leave the audit log's reserve alone.
+	routine bool
 }
 
 // tenant returns the subject's tenant, empty when there is no subject.
@@ -51,6 +58,9 @@ func (e *Engine) finish(c *Call, r *audit.Record, err error) error {
 }
 
 func (e *Engine) record(c *Call, r *audit.Record) error {
+	if strings.HasPrefix(r.Resource, "cs_") { // a token or code that was typed where an id belongs
+		r.Resource = "withheld"
+	}
 	r.Time = e.now()
 	if !c.Start.IsZero() {
 		r.Latency = r.Time.Sub(c.Start)
@@ -76,8 +86,20 @@ func result(err error) (audit.Result, string) {
 }
 
 // Refuse writes the record of a request that was refused before it reached a use case, such as one without a good token
-// or with a body that cannot be read, and returns the error to answer with.
+// or with a body that cannot be read, and returns the error to answer with. An address that causes too many of them without a
+// credential is told so, and is recorded less often.
 func (e *Engine) Refuse(_ context.Context, c *Call, action policy.Action, resource string, refusal error) error {
+	if c.Subject == nil {
+		if _, ok := e.limits.strangers.Allow(network(c.Source), refusalRate, 1, e.now()); !ok {
+			// The caller is told what he would be told: behind one address there may be many who only need a new token.
+			c.Counted = true
+			r := c.begin(action)
+			r.Resource = "address"
+			if _, due := e.guests.counted.add(&r, e.now()); !due {
+				return refusal
+			}
+		}
+	}
 	r := c.begin(action)
 	r.Resource = resource
 	return e.finish(c, &r, refusal)
@@ -88,17 +110,43 @@ func (e *Engine) Refuse(_ context.Context, c *Call, action policy.Action, resour
 func (e *Engine) change(
 	ctx context.Context, c *Call, r *audit.Record, action policy.Action, build func() (command.Command, error),
 ) error {
-	if err := e.authorizeChange(c.Subject, action); err != nil {
+	return e.changeAs(ctx, c, r, action, func(*directory.User) (command.Command, error) { return build() })
+}
+
+// changeAs does what change does for a command that depends on the user who wants it; nil is the appliance.
+func (e *Engine) changeAs(
+	ctx context.Context, c *Call, r *audit.Record, action policy.Action, build func(*directory.User) (command.Command, error),
+) error {
+	user, err := e.authorizeChange(c.Subject, action)
+	if err != nil {
 		return e.finish(c, r, err)
 	}
-	cmd, err := build()
+	cmd, err := build(user)
 	if err != nil {
+		return e.finish(c, r, err)
+	}
+	if cmd, err = e.guarded(c.Subject, user, cmd); err != nil {
 		return e.finish(c, r, err)
 	}
 	// Only users and the appliance come here. Refused callers must not: they could use up the reserve that lets an
 	// administrator mend a full disk.
-	r.Administrative = true
+	r.Administrative = !c.routine
 	return e.propose(ctx, c, r, cmd)
+}
+
+// guarded ties a command to the rights that a user had when it was authorised, so that it is refused when he has lost them by
+// the time it is applied.
+func (e *Engine) guarded(s *policy.Subject, user *directory.User, cmd command.Command) (command.Command, error) {
+	if user == nil {
+		return cmd, nil
+	}
+	encoded, err := command.Encode(cmd)
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "engine.change", "", err)
+	}
+	return command.Guarded{
+		Tenant: user.Tenant, User: user.ID, Revision: user.Revision, Session: s.Session, At: e.now().UnixMilli(), Command: encoded,
+	}, nil
 }
 
 // propose makes a change that was found lawful. The record that it starts stands before the change, so that nothing changes

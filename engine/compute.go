@@ -118,9 +118,7 @@ func (e *Engine) VerifyPassword(ctx context.Context, c *Call, encoded string, pa
 			return PasswordCheck{}, err
 		}
 		r.Algorithm = string(name)
-		// Names that the table does not have (bcrypt, Argon2i) are not approved.
-		row, _ := algs.Lookup(name)
-		row.Name = name
+		row := passwordRow(name)
 		if err := e.gate(row, algs.Process); err != nil {
 			return PasswordCheck{}, err
 		}

@@ -45,7 +45,7 @@ func (e *Engine) contexts(s *policy.Subject) ([]ContextInfo, error) {
 		visible = func(c *directory.Context) bool {
 			return policy.ApplicationMay(s, app, policy.Encrypt, c.Name) || policy.ApplicationMay(s, app, policy.Decrypt, c.Name)
 		}
-	} else if err := e.authorizeChange(s, policy.ListContexts); err != nil {
+	} else if _, err := e.authorizeChange(s, policy.ListContexts); err != nil {
 		return nil, err
 	}
 	list := []ContextInfo{}
@@ -67,6 +67,13 @@ type RotateResult struct {
 // RotateContext makes a new version the active one of a context. Nothing is encrypted again: what older versions protected
 // stays readable. Two rotations at once give one fault.Conflict.
 func (e *Engine) RotateContext(ctx context.Context, c *Call, name string) (RotateResult, error) {
+	return e.rotateContext(ctx, c, name, "")
+}
+
+var errRotated = fault.New(fault.Conflict, "engine.rotate", "another version protects by now")
+
+// rotateContext rotates a context, only if the version from protects in it when from is not empty.
+func (e *Engine) rotateContext(ctx context.Context, c *Call, name, from string) (RotateResult, error) {
 	r := c.begin(policy.RotateContext)
 	r.Context = name
 	var out RotateResult
@@ -77,6 +84,9 @@ func (e *Engine) RotateContext(ctx context.Context, c *Call, name string) (Rotat
 		record := e.ledger.View().Tenant(c.Subject.Tenant).Context(name)
 		if record == nil {
 			return nil, fault.New(fault.NotFound, "engine.rotate", "there is no such context")
+		}
+		if from != "" && record.ActiveKey != from {
+			return nil, errRotated
 		}
 		v, err := e.newVersion(ctx, record, record.Versions+1)
 		if err != nil {

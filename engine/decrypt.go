@@ -66,15 +66,24 @@ func (e *Engine) decrypt(
 	if err != nil {
 		return DecryptResult{}, err
 	}
-	o, err := e.open(ctx, s, action, p, in)
+	if err := e.spendShare(s, p, 1); err != nil {
+		return DecryptResult{}, err
+	}
+	if action != policy.Rewrap && action != policy.RewrapBatch { // what is encrypted anew, nobody sees
+		if err := e.spendBudget(s, p, 1, len(in.Ciphertext)); err != nil {
+			return DecryptResult{}, err
+		}
+	}
+	o, err := e.open(ctx, s, action, p, in, r)
 	r.KeyID, r.Algorithm, r.Format = o.keyID, string(o.row.Name), o.frame.Format
 	if err != nil {
 		return DecryptResult{}, err
 	}
-	if err := e.stillOpens(s, action, p, &o); err != nil {
+	if err := e.stillOpens(s, action, p, &o, len(in.Ciphertext), r); err != nil {
 		clear(o.plaintext)
 		return DecryptResult{}, err
 	}
+	e.processed(o.version)
 	r.Out = len(o.plaintext)
 	return DecryptResult{Plaintext: o.plaintext, KeyID: o.keyID, Rewrap: o.rewrap(p)}, nil
 }
@@ -84,7 +93,8 @@ type opened struct {
 	frame     envelope.Frame
 	keyID     string // empty until the record of the key was found to fit
 	row       algs.Row
-	legacy    bool // the key belongs to an imported deployment
+	version   *keys.Version // nil with a key of an imported deployment, and when the record of none was found to fit
+	legacy    bool          // the key belongs to an imported deployment
 	plaintext []byte
 }
 
@@ -93,8 +103,10 @@ func (o *opened) rewrap(p *plan) bool {
 	return o.legacy || o.keyID != p.active.ID || o.frame.Format != int(p.context.Format)
 }
 
-// open opens a frame in the context of a plan.
-func (e *Engine) open(ctx context.Context, s *policy.Subject, action policy.Action, p *plan, in *DecryptRequest) (o opened, err error) {
+// open opens a frame in the context of a plan, and leaves in the record which policies it does not meet.
+func (e *Engine) open(
+	ctx context.Context, s *policy.Subject, action policy.Action, p *plan, in *DecryptRequest, r *audit.Record,
+) (o opened, err error) {
 	o.frame, err = envelope.Parse(in.Ciphertext)
 	if err != nil || o.frame.Stream {
 		return o, decryptFailed(causeFrame)
@@ -105,6 +117,9 @@ func (e *Engine) open(ctx context.Context, s *policy.Subject, action policy.Acti
 			return o, contextMismatch(f.Context, p.context.Name)
 		}
 		return o, e.pretend(f, in, causeContext)
+	}
+	if err := e.decideOpening(p, f, len(in.Ciphertext), r); err != nil {
+		return o, err
 	}
 	key, why, err := e.openingKey(ctx, p, &o)
 	if err != nil {
@@ -123,6 +138,17 @@ func (e *Engine) open(ctx context.Context, s *policy.Subject, action policy.Acti
 		return o, decryptFailed(openCause(err))
 	}
 	return o, nil
+}
+
+// decideOpening reports whether a frame may be opened by the policies of a plan. The algorithm is the one that the frame claims:
+// it is the one that it would be opened with, and what is decided before any key is looked for tells nothing about keys.
+func (e *Engine) decideOpening(p *plan, f *envelope.Frame, size int, r *audit.Record) error {
+	row, ok := algs.Of(f.Algorithm, algs.ClassAEAD, algs.ClassHybrid)
+	if !ok {
+		return nil // nothing opens it
+	}
+	_, err := e.decide(p, keys.Process, row, size, r)
+	return err
 }
 
 func contextMismatch(got, want string) error {
@@ -167,7 +193,7 @@ func (e *Engine) openingKey(ctx context.Context, p *plan, o *opened) (openingKey
 	if err := e.gate(o.row, algs.Process); err != nil {
 		return openingKey{}, "", err
 	}
-	o.keyID = v.ID
+	o.keyID, o.version = v.ID, v
 	if o.row.Class != algs.ClassHybrid {
 		d, err := e.dek(ctx, v)
 		return openingKey{cached: d}, "", err
@@ -185,12 +211,15 @@ func (e *Engine) openingKey(ctx context.Context, p *plan, o *opened) (openingKey
 }
 
 // stillOpens takes the decisive look at the records, which is the one after the work.
-func (e *Engine) stillOpens(s *policy.Subject, action policy.Action, p *plan, o *opened) error {
+func (e *Engine) stillOpens(s *policy.Subject, action policy.Action, p *plan, o *opened, size int, r *audit.Record) error {
 	if e.ledger.Epoch() == p.epoch {
 		return nil
 	}
 	now, err := e.authorize(s, action, p.context.Name)
 	if err != nil {
+		return err
+	}
+	if err := e.decideOpening(now, &o.frame, size, r); err != nil {
 		return err
 	}
 	if o.legacy {
@@ -200,9 +229,15 @@ func (e *Engine) stillOpens(s *policy.Subject, action policy.Action, p *plan, o 
 		return nil
 	}
 	if why := unusable(now.version(o.frame.KeyID), now, &o.frame); why != "" {
+		e.forget(o.keyID)
 		return decryptFailed(why)
 	}
 	return nil
+}
+
+// processes reports whether a version may process for the plan's subject, who may be allowed to use compromised ones.
+func (p *plan) processes(v *keys.Version) bool {
+	return v.Allows(keys.Process, p.compromised) && v.Number >= p.minimum
 }
 
 // version returns the record of a key version in the plan's tenant, or nil.
@@ -219,7 +254,7 @@ func unusable(v *keys.Version, p *plan, f *envelope.Frame) fault.Cause {
 	switch {
 	case v == nil || v.Context != p.context.Name || v.Object != "":
 		return causeKey
-	case !v.State.Allows(keys.Process):
+	case !p.processes(v):
 		return causeKeyState
 	case !opens(v, f):
 		return causeAlgorithm

@@ -15,6 +15,7 @@ const (
 	PurposeStorage      = "storage"       // seals the Raft log and snapshots
 	purposeKeySeal      = "key-seal"      // seals private keys at rest
 	purposeRefreshToken = "refresh-token" // signs refresh tokens, HS256
+	PurposeSession      = "session"       // seals what a browser keeps during a sign-in
 )
 
 const derivedBytes = 32

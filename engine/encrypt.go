@@ -53,12 +53,21 @@ var errRaces = fault.New(fault.Unavailable, "engine.encrypt", "the context's key
 func (e *Engine) encrypt(
 	ctx context.Context, s *policy.Subject, action policy.Action, in *EncryptRequest, r *audit.Record,
 ) (EncryptResult, error) {
-	for range maxRaces {
+	for race := range maxRaces {
 		p, err := e.authorize(s, action, in.Context)
 		if err != nil {
 			return EncryptResult{}, err
 		}
+		if race == 0 {
+			if err := e.spendShare(s, p, 1); err != nil {
+				return EncryptResult{}, err
+			}
+		}
 		chosen, err := e.suite(p, in.Algorithm, in.Usage)
+		if err != nil {
+			return EncryptResult{}, err
+		}
+		told, err := e.decide(p, keys.Protect, chosen.row, len(in.Plaintext), r)
 		if err != nil {
 			return EncryptResult{}, err
 		}
@@ -77,17 +86,19 @@ func (e *Engine) encrypt(
 		if err != nil {
 			return EncryptResult{}, err
 		}
-		again, err := e.superseded(s, action, p)
+		again, err := e.superseded(s, action, p, chosen.row, len(in.Plaintext), r)
 		if err != nil {
 			return EncryptResult{}, err
 		}
 		if again {
 			continue
 		}
+		e.protected(p, 1)
 		v := p.active
 		r.KeyID, r.Algorithm, r.Format, r.Out = v.ID, string(chosen.row.Name), m.params.Format, len(frame)
 		return EncryptResult{
-			Ciphertext: frame, Algorithm: string(chosen.row.Name), KeyID: v.ID, Format: m.params.Format, Warnings: chosen.warnings,
+			Ciphertext: frame, Algorithm: string(chosen.row.Name), KeyID: v.ID, Format: m.params.Format,
+			Warnings: joined(chosen.warnings, told),
 		}, nil
 	}
 	return EncryptResult{}, errRaces
@@ -95,15 +106,17 @@ func (e *Engine) encrypt(
 
 // protects refuses a version in a state that does not protect.
 func protects(v *keys.Version) error {
-	if v.State.Allows(keys.Protect) {
+	if v.Allows(keys.Protect, false) {
 		return nil
 	}
 	return fault.New(fault.KeyState, "engine.encrypt", "the key version may not protect: it is "+v.State.String())
 }
 
 // superseded takes the decisive look at the records, which is the one after the work: it refuses what is no longer allowed,
-// and tells whether another version protects by now.
-func (e *Engine) superseded(s *policy.Subject, action policy.Action, p *plan) (bool, error) {
+// with this algorithm and on so many bytes, and tells whether another version protects by now.
+func (e *Engine) superseded(
+	s *policy.Subject, action policy.Action, p *plan, row algs.Row, size int, r *audit.Record,
+) (bool, error) {
 	if e.ledger.Epoch() == p.epoch {
 		return false, nil
 	}
@@ -117,7 +130,10 @@ func (e *Engine) superseded(s *policy.Subject, action policy.Action, p *plan) (b
 	if err != nil {
 		return false, err
 	}
-	return now.active.ID != p.active.ID || !now.active.State.Allows(keys.Protect), nil
+	if _, err := e.decide(now, keys.Protect, row, size, r); err != nil {
+		return false, err
+	}
+	return now.active.ID != p.active.ID || !now.active.Allows(keys.Protect, false), nil
 }
 
 // sealer encrypts messages with one version of a context's key. Whoever has one releases it.

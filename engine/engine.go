@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -15,6 +17,8 @@ import (
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/kem"
 	"cryptoserve/engine/keys"
+	"cryptoserve/engine/limit"
+	"cryptoserve/engine/password"
 	"cryptoserve/engine/secret"
 	"cryptoserve/engine/signature"
 )
@@ -60,6 +64,14 @@ type View interface {
 	Application(id string) *directory.Application
 	RefreshFamily(id string) *directory.RefreshFamily
 	Session(hash [32]byte) *directory.Session
+	// ApplicationByCertificate, Invitation, Device and DeviceByUserCode likewise; all hashes are SHA-256.
+	ApplicationByCertificate(hash [32]byte) *directory.Application
+	Invitation(hash [32]byte) *directory.Invitation
+	Device(hash [32]byte) *directory.Device
+	DeviceByUserCode(code string) *directory.Device
+	// Tenants returns all tenants in order of id.
+	Tenants() []*directory.Tenant
+	TenantNamed(name string) *directory.Tenant
 	// LegacyMasters counts the imported master keys of all tenants; they are numbered from 1.
 	LegacyMasters() int
 	// Tenant returns the tenant's own view: everything else is reached through it only.
@@ -82,6 +94,25 @@ type TenantView interface {
 	LegacyMaster(number uint32) *keys.LegacyMaster
 	LegacyMasters() []*keys.LegacyMaster
 	User(id string) *directory.User
+	UserNamed(name string) *directory.User
+	UserIdentified(issuer, subject string) *directory.User
+	Users() []*directory.User // in order of name
+	// Sessions lists the sessions of a user, RefreshFamilies those of an application; both in no order.
+	Sessions(user string) []*directory.Session
+	RefreshFamilies(application string) []*directory.RefreshFamily
+	Invitations() []*directory.Invitation
+	Application(id string) *directory.Application
+	// ApplicationOf finds what a user made under a name in an environment.
+	ApplicationOf(user, name, environment string) *directory.Application
+	Applications() []*directory.Application // in order of id
+	// ContextVersions lists the versions of a context's own key, Versions all of the tenant; both in no order.
+	ContextVersions(context string) []*keys.Version
+	Versions() []*keys.Version
+	Usage(keyID string) *keys.Usage
+	Policy(name string) *directory.Policy
+	Policies() []*directory.Policy // in order of name
+	Approval(id string) *directory.Approval
+	Approvals() []*directory.Approval // in order of id
 }
 
 // Ledger is replicated state as the engine needs it.
@@ -94,6 +125,10 @@ type Ledger interface {
 	// Epoch changes whenever an applied command may have changed a right, a context or a key version's state. It is read
 	// on every operation and costs one atomic load.
 	Epoch() uint64
+	// Leads reports whether this node leads the cluster, as far as it knows: two can think so for a moment.
+	Leads() bool
+	// Compact removes what destroyed keys left on this node's disk. It does nothing when no key was destroyed since.
+	Compact(ctx context.Context) error
 }
 
 // AuditLog is the tamper-evident record of operations. Append returns when the record is durable (or, with relaxed
@@ -116,6 +151,9 @@ type Config struct {
 	// 15 minutes).
 	CachedKeys int
 	CacheIdle  time.Duration
+	// DestroyMinimum is the least waiting period of the destruction of a key version: 0 means seven days, and a negative one
+	// that there is none, which is for development.
+	DestroyMinimum time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -130,6 +168,15 @@ type Engine struct {
 	fips   algs.Mode
 	plans  *otter.Cache[planKey, *plan]
 	meters meters
+	uses   uses
+	// second is the time that uses are stamped with, in Unix milliseconds: tick sets it every second or so.
+	second atomic.Int64
+	duties duties
+	sweeps sweeps
+	// leastWait is Config.DestroyMinimum in milliseconds.
+	leastWait int64
+	// rulebooks holds the policies of tenants, compiled.
+	rulebooks *rulebooks
 	// Keys in memory by the id of their version: secret keys, and private keys that sign and that open.
 	deks    *keyCache[secret.Bytes]
 	signers *keyCache[*signature.PrivateKey]
@@ -137,7 +184,18 @@ type Engine struct {
 	decoys  map[algs.Name]decapsulator
 	// slow holds a token for each computation that takes a processor for long: there are fewer than processors, so that
 	// everything else goes on.
-	slow chan struct{}
+	slow   chan struct{}
+	limits *limits
+	// registrations bounds how often a user registers applications.
+	registrations *limit.Buckets[string]
+	// guests are the limits of those who have not signed in yet, or guess.
+	guests guests
+	// verify compares a password with a stored string.
+	verify verifyPassword
+	// decoy is a stored password that nobody has.
+	decoy string
+	// background are the writes that nobody waits for.
+	background sync.WaitGroup
 }
 
 // New returns an Engine.
@@ -154,6 +212,9 @@ func New(c Config) (*Engine, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.DestroyMinimum == 0 {
+		c.DestroyMinimum = directory.DefaultDestroyWait * time.Millisecond
+	}
 	plans, err := otter.New(&otter.Options[planKey, *plan]{
 		MaximumSize: maxPlans,
 		// A plan keeps the state it was compiled from alive.
@@ -162,7 +223,20 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans}
+	books, err := newRulebooks()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans, rulebooks: books,
+	}
+	e.limits = newLimits()
+	e.leastWait = max(0, c.DestroyMinimum.Milliseconds())
+	e.duties.rest = map[string]time.Time{}
+	e.tick()
+	e.registrations = limit.NewBuckets[string](maxRegistrants)
+	e.guests, e.verify = newGuests(), password.Verify
+	e.decoy = password.Decoy(c.FIPS.Choose(algs.Argon2id))
 	e.slow = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	var errs [4]error
 	e.deks, errs[0] = newKeyCache[secret.Bytes](c)
@@ -172,5 +246,9 @@ func New(c Config) (*Engine, error) {
 	return e, errors.Join(errs[:]...)
 }
 
-// Close drops every cached key and overwrites it. Operations that run meanwhile finish with the keys they hold.
-func (e *Engine) Close() { e.dropKeys() }
+// Close drops every cached key and overwrites it. Operations that run meanwhile finish with the keys they hold. What FlushUsage
+// was not called for is forgotten.
+func (e *Engine) Close() {
+	e.background.Wait()
+	e.dropKeys()
+}

@@ -29,14 +29,14 @@ func (e *Engine) Encapsulate(ctx context.Context, c *Call, key string) (Encapsul
 	r := c.begin(policy.Encapsulate)
 	r.Resource = key
 	var out EncapsulateResult
-	err := e.protectWithKey(ctx, c, &r, policy.Encapsulate, key, keys.PurposeKEM, func(p *plan, row algs.Row) error {
+	err := e.protectWithKey(ctx, c, &r, policy.Encapsulate, key, keys.PurposeKEM, func(p *plan, row algs.Row, warnings []string) error {
 		clear(out.SharedSecret)
 		ciphertext, shared, err := kem.Encapsulate(row.Name, p.active.Public)
 		if err != nil {
 			return fault.Wrap(fault.Internal, "engine.kem", "", err)
 		}
 		out = EncapsulateResult{
-			Ciphertext: ciphertext, SharedSecret: shared, KeyID: p.active.ID, Algorithm: string(row.Name), Warnings: e.warnings(row),
+			Ciphertext: ciphertext, SharedSecret: shared, KeyID: p.active.ID, Algorithm: string(row.Name), Warnings: warnings,
 		}
 		r.Out = len(ciphertext)
 		return nil
@@ -77,12 +77,12 @@ func (e *Engine) processWithOne(
 			keyID = p.active.ID
 		}
 	}
-	err := e.processWithKey(ctx, c, r, action, use.Key, keyID, purpose, func(v *keys.Version, row algs.Row) (bool, error) {
+	err := e.processWithKey(ctx, c, r, action, use.Key, keyID, purpose, func(v *keys.Version, row algs.Row, warnings []string) (bool, error) {
 		got, err := work(v, row)
 		if err != nil {
 			return false, err
 		}
-		out = SecretResult{Secret: got, KeyID: v.ID, Algorithm: string(row.Name), Warnings: e.warnings(row)}
+		out = SecretResult{Secret: got, KeyID: v.ID, Algorithm: string(row.Name), Warnings: warnings}
 		r.Out = len(got)
 		return true, nil
 	}, nil)
@@ -211,12 +211,12 @@ func (e *Engine) KeyEncrypt(ctx context.Context, c *Call, in *KeyEncryptRequest)
 	r := c.begin(policy.KeyEncrypt)
 	r.Resource, r.In = in.Key, len(in.Plaintext)
 	var out KeyEncryptResult
-	err := e.protectWithKey(ctx, c, &r, policy.KeyEncrypt, in.Key, keys.PurposeEncrypt, func(p *plan, row algs.Row) error {
+	err := e.protectWithKey(ctx, c, &r, policy.KeyEncrypt, in.Key, keys.PurposeEncrypt, func(p *plan, row algs.Row, warnings []string) error {
 		ciphertext, err := e.keyEncrypt(ctx, p.active, row, in)
 		if err != nil {
 			return err
 		}
-		out = KeyEncryptResult{Ciphertext: ciphertext, KeyID: p.active.ID, Algorithm: string(row.Name), Warnings: e.warnings(row)}
+		out = KeyEncryptResult{Ciphertext: ciphertext, KeyID: p.active.ID, Algorithm: string(row.Name), Warnings: warnings}
 		r.Out = len(ciphertext)
 		return nil
 	})
@@ -257,7 +257,7 @@ func (e *Engine) KeyDecrypt(ctx context.Context, c *Call, in *KeyDecryptRequest)
 	r := c.begin(policy.KeyDecrypt)
 	r.Resource, r.In = in.Key, len(in.Ciphertext)
 	var out SecretResult
-	err := e.processWithKey(ctx, c, &r, policy.KeyDecrypt, in.Key, in.KeyID, keys.PurposeEncrypt, func(v *keys.Version, row algs.Row) (bool, error) {
+	err := e.processWithKey(ctx, c, &r, policy.KeyDecrypt, in.Key, in.KeyID, keys.PurposeEncrypt, func(v *keys.Version, row algs.Row, warnings []string) (bool, error) {
 		plaintext, err := e.keyDecrypt(ctx, v, row, in)
 		switch {
 		case fault.Of(err) == fault.DecryptFailed:
@@ -265,7 +265,7 @@ func (e *Engine) KeyDecrypt(ctx context.Context, c *Call, in *KeyDecryptRequest)
 		case err != nil:
 			return false, err
 		}
-		out = SecretResult{Secret: plaintext, KeyID: v.ID, Algorithm: string(row.Name), Warnings: e.warnings(row)}
+		out = SecretResult{Secret: plaintext, KeyID: v.ID, Algorithm: string(row.Name), Warnings: warnings}
 		r.Out = len(plaintext)
 		return true, nil
 	}, decryptFailed(causeTag))

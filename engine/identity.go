@@ -6,8 +6,6 @@ import (
 	"crypto/ed25519"
 	"time"
 
-	"cryptoserve/cluster/command"
-	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
@@ -18,6 +16,12 @@ import (
 // application may do is decided at each operation.
 func (e *Engine) Application(id string) *directory.Application {
 	return e.ledger.View().Application(id)
+}
+
+// ApplicationByCertificate returns the newest record of the application that authenticates with a client certificate, by the
+// SHA-256 of its SubjectPublicKeyInfo, or nil.
+func (e *Engine) ApplicationByCertificate(hash [32]byte) *directory.Application {
+	return e.ledger.View().ApplicationByCertificate(hash)
 }
 
 // SessionSubject returns the user that a session token with this SHA-256 stands for, or nil when the session is unknown or
@@ -34,6 +38,7 @@ func (e *Engine) SessionSubject(hash [32]byte) *policy.Subject {
 	if _, err := e.user(view, s); err != nil {
 		return nil
 	}
+	e.touch(session)
 	return s
 }
 
@@ -65,59 +70,3 @@ const (
 	applicationKeyVersion   = 1
 	applicationKeyAlgorithm = "Ed25519"
 )
-
-// StartRefresh records a new family of refresh tokens for an application of the caller's tenant.
-func (e *Engine) StartRefresh(ctx context.Context, c *Call, family directory.RefreshFamily) error {
-	return e.create(ctx, c, policy.IssueToken, family.Application, func() (command.Command, error) {
-		if family.Tenant != c.Subject.Tenant {
-			return nil, errNotAllowed
-		}
-		return command.CreateRefresh{Family: family}, nil
-	})
-}
-
-// RefreshRotation is a refresh token that was presented and the one that replaces it, both as SHA-256.
-type RefreshRotation struct {
-	Family    string
-	Presented [32]byte
-	Next      [32]byte
-	ExpiresAt time.Time // of the next token
-}
-
-// RotateRefresh replaces the newest refresh token of a family. A token that is not the newest was used before: it revokes
-// the family and is fault.Unauthenticated. The caller has verified the token's signature.
-func (e *Engine) RotateRefresh(ctx context.Context, c *Call, rotation RefreshRotation) error {
-	r := c.begin(policy.RefreshToken)
-	r.Resource = rotation.Family
-	if err := e.mayRefresh(&r, rotation.Family); err != nil {
-		return e.finish(c, &r, err)
-	}
-	err := e.propose(ctx, c, &r, command.RotateRefresh{
-		Family: rotation.Family, Presented: rotation.Presented, Next: rotation.Next,
-		At: e.now().UnixMilli(), ExpiresAt: rotation.ExpiresAt.UnixMilli(),
-	})
-	if fault.Of(err) == fault.Unauthenticated {
-		return errNotAuthenticated
-	}
-	return err
-}
-
-// mayRefresh decides whether a family of refresh tokens may go on, and names its application in the record: the token is
-// the credential here, so the caller is not yet a subject.
-func (e *Engine) mayRefresh(r *audit.Record, familyID string) error {
-	view := e.ledger.View()
-	family := view.RefreshFamily(familyID)
-	if family == nil {
-		return errNotAuthenticated
-	}
-	r.Tenant, r.Subject, r.Kind = family.Tenant, family.Application, policy.KindApplication.String()
-	tenant := view.Tenant(family.Tenant).Record()
-	if tenant == nil || tenant.Status != directory.Enabled {
-		return errNotAuthenticated
-	}
-	app := view.Application(family.Application)
-	if app == nil || app.Status != directory.Enabled {
-		return errNotAuthenticated
-	}
-	return nil
-}

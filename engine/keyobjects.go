@@ -148,7 +148,15 @@ func (e *Engine) newMaterial(ctx context.Context, o *keys.Object, v *keys.Versio
 
 // RotateKey gives a key object a new version, which protects from now on. What older versions protected stays readable.
 func (e *Engine) RotateKey(ctx context.Context, c *Call, name string) (KeyInfo, error) {
+	return e.rotateKey(ctx, c, name, "")
+}
+
+// rotateKey rotates a key object, only if its version from protects when from is not empty.
+func (e *Engine) rotateKey(ctx context.Context, c *Call, name, from string) (KeyInfo, error) {
 	return e.nextVersion(ctx, c, policy.RotateKey, name, func(o *keys.Object, v *keys.Version) (string, error) {
+		if from != "" && o.ActiveKey != from {
+			return "", errRotated
+		}
 		return "", e.newMaterial(ctx, o, v)
 	})
 }
@@ -258,7 +266,8 @@ func (e *Engine) visibleKeys(s *policy.Subject, action policy.Action) (func(*key
 	view := e.ledger.View()
 	tenant := view.Tenant(s.Tenant)
 	if s.Kind != policy.KindApplication {
-		return func(*keys.Object) bool { return true }, tenant, e.authorizeChange(s, action)
+		_, err := e.authorizeChange(s, action)
+		return func(*keys.Object) bool { return true }, tenant, err
 	}
 	app, err := application(view, tenant, s)
 	if err != nil {

@@ -50,7 +50,8 @@ func (e *Engine) legacyKey(ctx context.Context, p *plan, k *keys.LegacyKey, o *o
 		return e.legacyShared(ctx, k, o)
 	}
 	size := f.LegacyKeyBytes()
-	d, err := e.deks.get(ctx, fmt.Sprintf("legacy/%s/%s/%d", k.Tenant, k.KeyID, size), func(ctx context.Context) (secret.Bytes, error) {
+	of := owner{tenant: k.Tenant, keyID: k.KeyID, legacy: true}
+	d, err := e.deks.get(ctx, fmt.Sprintf("legacy/%s/%s/%d", k.Tenant, k.KeyID, size), of, func(ctx context.Context) (secret.Bytes, error) {
 		master := p.tenant.LegacyMaster(k.Master)
 		if master == nil {
 			return secret.Bytes{}, fault.New(fault.Internal, "engine.legacy", "the imported master key is missing")
@@ -67,7 +68,8 @@ func legacyInfo(context, tenant string, number uint32, size int) []byte {
 
 // legacyShared returns the secret that a hybrid frame of the original encapsulates.
 func (e *Engine) legacyShared(ctx context.Context, k *keys.LegacyKey, o *opened) (openingKey, fault.Cause, error) {
-	private, err := e.openers.get(ctx, "legacy/"+k.Tenant+"/"+k.KeyID, func(ctx context.Context) (*kem.PrivateKey, error) {
+	of := owner{tenant: k.Tenant, keyID: k.KeyID, legacy: true}
+	private, err := e.openers.get(ctx, "legacy/"+k.Tenant+"/"+k.KeyID, of, func(ctx context.Context) (*kem.PrivateKey, error) {
 		expanded, err := e.unsealKey(ctx, k.Tenant, k.KeyID, k.Number, string(k.Algorithm), k.Sealed)
 		if err != nil {
 			return nil, err

@@ -32,13 +32,13 @@ func (e *Engine) MAC(ctx context.Context, c *Call, in *MACRequest) (MACResult, e
 	r := c.begin(policy.MAC)
 	r.Resource, r.In = in.Key, len(in.Message)
 	var out MACResult
-	err := e.protectWithKey(ctx, c, &r, policy.MAC, in.Key, keys.PurposeMAC, func(p *plan, row algs.Row) error {
+	err := e.protectWithKey(ctx, c, &r, policy.MAC, in.Key, keys.PurposeMAC, func(p *plan, row algs.Row, warnings []string) error {
 		v := p.active
 		tag, err := e.macWith(ctx, v, in)
 		if err != nil {
 			return err
 		}
-		out = MACResult{MAC: tag, KeyID: v.ID, Version: v.Number, Algorithm: string(row.Name), Warnings: e.warnings(row)}
+		out = MACResult{MAC: tag, KeyID: v.ID, Version: v.Number, Algorithm: string(row.Name), Warnings: warnings}
 		r.Out = len(tag)
 		return nil
 	})
@@ -83,8 +83,8 @@ func (e *Engine) VerifyMAC(ctx context.Context, c *Call, in *MACVerifyRequest) (
 	r := c.begin(policy.VerifyMAC)
 	r.Resource, r.In = in.Key, len(in.Message)
 	var out VerifyResult
-	err := e.processWithKey(ctx, c, &r, policy.VerifyMAC, in.Key, in.KeyID, keys.PurposeMAC, func(v *keys.Version, row algs.Row) (bool, error) {
-		out.Algorithm, out.Warnings = string(row.Name), e.warnings(row)
+	err := e.processWithKey(ctx, c, &r, policy.VerifyMAC, in.Key, in.KeyID, keys.PurposeMAC, func(v *keys.Version, row algs.Row, warnings []string) (bool, error) {
+		out.Algorithm, out.Warnings = string(row.Name), warnings
 		tag, err := e.macWith(ctx, v, &in.MACRequest)
 		if err != nil {
 			return false, err

@@ -176,6 +176,7 @@ type world struct {
 	tenant string
 	app    *directory.Application
 	clock  atomic.Int64 // offset in nanoseconds
+	frozen atomic.Int64 // a time to stand still at, in Unix nanoseconds; 0 runs
 }
 
 type option func(*engine.Config)
@@ -188,7 +189,9 @@ func newWorld(t *testing.T, options ...option) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ledger.Node, err = cluster.Open(ctx, cluster.Config{Dir: filepath.Join(w.dir, "raft"), NodeID: "node_1", ClusterID: "cluster_1", StorageKey: key})
+	w.ledger.Node, err = cluster.Open(ctx, cluster.Config{Dir: filepath.Join(w.dir, "raft"), NodeID: "node_1", ClusterID: "cluster_1", StorageKey: key,
+		ElectionTimeout: 20 * time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +211,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	})
 	config := engine.Config{
 		Vault: w.vault, Ledger: w.ledger, Audit: w.audit, Grace: time.Minute,
-		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
+		Now: w.now,
 	}
 	for _, o := range options {
 		o(&config)

@@ -56,11 +56,7 @@ func (e *Engine) unsealKey(ctx context.Context, tenant, keyID string, version ui
 
 // dek returns the data key of a version, which the caller must release: derived in the token, or unsealed.
 func (e *Engine) dek(ctx context.Context, v *keys.Version) (*held[secret.Bytes], error) {
-	h, err := e.deks.cached(v.ID)
-	if h != nil || err != nil {
-		return h, err
-	}
-	return e.deks.get(ctx, v.ID, func(ctx context.Context) (secret.Bytes, error) {
+	return keyOf(ctx, e.deks, v, func(ctx context.Context) (secret.Bytes, error) {
 		if v.Derived() {
 			return e.deriveDEK(ctx, v)
 		}
@@ -70,11 +66,7 @@ func (e *Engine) dek(ctx context.Context, v *keys.Version) (*held[secret.Bytes],
 
 // signer returns the private key of a version that signs on this node, which the caller must release.
 func (e *Engine) signer(ctx context.Context, v *keys.Version) (*held[*signature.PrivateKey], error) {
-	h, err := e.signers.cached(v.ID)
-	if h != nil || err != nil {
-		return h, err
-	}
-	return e.signers.get(ctx, v.ID, func(ctx context.Context) (*signature.PrivateKey, error) {
+	return keyOf(ctx, e.signers, v, func(ctx context.Context) (*signature.PrivateKey, error) {
 		return unsealed(ctx, e, v, signature.ParsePrivate)
 	})
 }
@@ -82,13 +74,24 @@ func (e *Engine) signer(ctx context.Context, v *keys.Version) (*held[*signature.
 // opener returns the private key of a version that decapsulates, agrees or decrypts on this node, which the caller must
 // release.
 func (e *Engine) opener(ctx context.Context, v *keys.Version) (*held[*kem.PrivateKey], error) {
-	h, err := e.openers.cached(v.ID)
+	return keyOf(ctx, e.openers, v, func(ctx context.Context) (*kem.PrivateKey, error) {
+		return unsealed(ctx, e, v, kem.ParsePrivate)
+	})
+}
+
+// keyOf returns a version's key from a cache, or loads it: to stay there if the version's state lets it.
+func keyOf[K destroyer](
+	ctx context.Context, c *keyCache[K], v *keys.Version, load func(context.Context) (K, error),
+) (*held[K], error) {
+	of := owner{tenant: v.Tenant, keyID: v.ID}
+	if !kept(v) {
+		return c.once(ctx, of, load)
+	}
+	h, err := c.cached(v.ID)
 	if h != nil || err != nil {
 		return h, err
 	}
-	return e.openers.get(ctx, v.ID, func(ctx context.Context) (*kem.PrivateKey, error) {
-		return unsealed(ctx, e, v, kem.ParsePrivate)
-	})
+	return c.get(ctx, v.ID, of, load)
 }
 
 // unsealed opens the sealed half of a version and reads it.

@@ -18,6 +18,8 @@ type edits struct {
 	session     func(*directory.Session)
 	family      func(*directory.RefreshFamily)
 	version     func(*keys.Version)
+	object      func(*keys.Object)
+	policies    func([]*directory.Policy) []*directory.Policy
 }
 
 // moment is when the edits come into force.
@@ -121,10 +123,22 @@ func (v shiftingTenant) Version(id string) *keys.Version {
 	return edited(v.TenantView.Version(id), v.edits.version)
 }
 
+func (v shiftingTenant) Object(name string) *keys.Object {
+	return edited(v.TenantView.Object(name), v.edits.object)
+}
+
 func (v shiftingTenant) ObjectVersions(name string) []*keys.Version {
 	list := v.TenantView.ObjectVersions(name)
 	for i := range list {
 		list[i] = edited(list[i], v.edits.version)
+	}
+	return list
+}
+
+func (v shiftingTenant) Policies() []*directory.Policy {
+	list := v.TenantView.Policies()
+	if v.edits.policies != nil {
+		list = v.edits.policies(list)
 	}
 	return list
 }

@@ -43,9 +43,9 @@ func (e *Engine) Sign(ctx context.Context, c *Call, in *SignRequest) (SignResult
 	r := c.begin(policy.Sign)
 	r.Resource, r.In = in.Key, len(in.Message)
 	var out SignResult
-	err := e.protectWithKey(ctx, c, &r, policy.Sign, in.Key, keys.PurposeSign, func(p *plan, row algs.Row) (err error) {
+	err := e.protectWithKey(ctx, c, &r, policy.Sign, in.Key, keys.PurposeSign, func(p *plan, _ algs.Row, warnings []string) (err error) {
 		v := p.active
-		out = SignResult{KeyID: v.ID, Version: v.Number, Algorithm: string(v.Algorithm), Warnings: e.warnings(row)}
+		out = SignResult{KeyID: v.ID, Version: v.Number, Algorithm: string(v.Algorithm), Warnings: warnings}
 		if in.Format == formatJWS {
 			out.JWS, err = e.signJWS(ctx, v, in)
 			r.Out = len(out.JWS)
@@ -120,26 +120,37 @@ func (e *Engine) signMessage(ctx context.Context, v *keys.Version, message []byt
 // protectWithKey does what every protection with a key object shares: it authorises, works with the active version, looks
 // again and records. work may run again when another version came to protect meanwhile.
 func (e *Engine) protectWithKey(
-	_ context.Context, c *Call, r *audit.Record, action policy.Action, name string, purpose keys.Purpose, work func(*plan, algs.Row) error,
+	_ context.Context, c *Call, r *audit.Record, action policy.Action, name string, purpose keys.Purpose,
+	work func(p *plan, row algs.Row, warnings []string) error,
 ) error {
 	err := func() error {
-		for range maxRaces {
+		for race := range maxRaces {
 			p, row, err := e.keyPlan(c.Subject, action, name, purpose, algs.Protect)
 			if err != nil {
 				return err
+			}
+			if race == 0 {
+				if err := e.spendShare(c.Subject, p, 1); err != nil {
+					return err
+				}
 			}
 			if err := protects(p.active); err != nil {
 				return err
 			}
 			r.Context, r.KeyID, r.Algorithm = p.context.Name, p.active.ID, string(p.active.Algorithm)
-			if err := work(p, row); err != nil {
+			told, err := e.decide(p, keys.Protect, row, r.In, r)
+			if err != nil {
 				return err
 			}
-			again, err := e.superseded(c.Subject, action, p)
+			if err := work(p, row, joined(e.warnings(row), told)); err != nil {
+				return err
+			}
+			again, err := e.superseded(c.Subject, action, p, row, r.In, r)
 			if err != nil {
 				return err
 			}
 			if !again {
+				e.protected(p, 1)
 				return nil
 			}
 		}
@@ -172,7 +183,7 @@ const maxTried = 16
 // nil.
 func (e *Engine) processWithKey(
 	_ context.Context, c *Call, r *audit.Record, action policy.Action, name, keyID string, purpose keys.Purpose,
-	work func(*keys.Version, algs.Row) (bool, error), otherwise error,
+	work func(v *keys.Version, row algs.Row, warnings []string) (bool, error), otherwise error,
 ) error {
 	err := func() error {
 		p, row, err := e.keyPlan(c.Subject, action, name, purpose, algs.Process)
@@ -180,6 +191,20 @@ func (e *Engine) processWithKey(
 			return err
 		}
 		r.Context, r.Algorithm = p.context.Name, string(p.object.Algorithm)
+		if err := e.spendShare(c.Subject, p, 1); err != nil {
+			return err
+		}
+		if action == policy.KeyDecrypt || action == policy.Decapsulate || action == policy.Agree { // the answer is a secret
+			if err := e.spendBudget(c.Subject, p, 1, r.In); err != nil {
+				return err
+			}
+		}
+		// Before any version is looked for: a refusal tells nothing about versions.
+		told, err := e.decide(p, keys.Process, row, r.In, r)
+		if err != nil {
+			return err
+		}
+		warnings := joined(e.warnings(row), told)
 		candidates, err := p.candidates(keyID)
 		if err != nil {
 			return err
@@ -188,7 +213,7 @@ func (e *Engine) processWithKey(
 			r.KeyID = keyID
 		}
 		for _, v := range candidates {
-			done, err := work(v, row)
+			done, err := work(v, row, warnings)
 			if err != nil {
 				return err
 			}
@@ -196,9 +221,13 @@ func (e *Engine) processWithKey(
 				continue
 			}
 			r.KeyID = v.ID
-			return e.stillProcesses(c.Subject, action, p, v)
+			if err := e.stillProcesses(c.Subject, action, p, v, row, r); err != nil {
+				return err
+			}
+			e.processed(v)
+			return nil
 		}
-		if err := e.stillProcesses(c.Subject, action, p, nil); err != nil {
+		if err := e.stillProcesses(c.Subject, action, p, nil, row, r); err != nil {
 			return err
 		}
 		return otherwise
@@ -226,7 +255,7 @@ func (p *plan) candidates(keyID string) ([]*keys.Version, error) {
 func (p *plan) processable(list []*keys.Version) ([]*keys.Version, error) {
 	var may []*keys.Version
 	for _, v := range list {
-		if v.State.Allows(keys.Process) && len(may) < maxTried {
+		if p.processes(v) && len(may) < maxTried {
 			may = append(may, v)
 		}
 	}
@@ -237,15 +266,21 @@ func (p *plan) processable(list []*keys.Version) ([]*keys.Version, error) {
 }
 
 // stillProcesses takes the decisive look at the records, which is the one after the work. v is nil when no version did it.
-func (e *Engine) stillProcesses(s *policy.Subject, action policy.Action, p *plan, v *keys.Version) error {
+func (e *Engine) stillProcesses(
+	s *policy.Subject, action policy.Action, p *plan, v *keys.Version, row algs.Row, r *audit.Record,
+) error {
 	if e.ledger.Epoch() == p.epoch {
 		return nil
 	}
 	now, err := e.authorizeKey(s, action, p.object.Name)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
-	if again := now.tenant.Version(v.ID); again == nil || !again.State.Allows(keys.Process) {
+	if _, err := e.decide(now, keys.Process, row, r.In, r); err != nil || v == nil {
+		return err
+	}
+	if again := now.tenant.Version(v.ID); again == nil || !now.processes(again) {
+		e.forget(v.ID)
 		return fault.New(fault.KeyState, "engine.key", "no such version of the key may process")
 	}
 	return nil
@@ -276,8 +311,8 @@ func (e *Engine) Verify(ctx context.Context, c *Call, in *VerifyRequest) (Verify
 	r := c.begin(policy.Verify)
 	r.Resource, r.In = in.Key, len(in.Message)
 	var out VerifyResult
-	err := e.processWithKey(ctx, c, &r, policy.Verify, in.Key, in.KeyID, keys.PurposeSign, func(v *keys.Version, row algs.Row) (bool, error) {
-		out.Algorithm, out.Warnings = string(row.Name), e.warnings(row)
+	err := e.processWithKey(ctx, c, &r, policy.Verify, in.Key, in.KeyID, keys.PurposeSign, func(v *keys.Version, row algs.Row, warnings []string) (bool, error) {
+		out.Algorithm, out.Warnings = string(row.Name), warnings
 		err := in.verify(v)
 		switch {
 		case errors.Is(err, signature.ErrInvalid):

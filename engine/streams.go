@@ -60,6 +60,13 @@ func (e *Engine) EncryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	if err == nil {
 		err = w.check()
 	}
+	if err == nil {
+		row, _ := algs.Lookup(algs.AES256GCM)
+		err = e.endStream(c, policy.EncryptStream, in.Context, row, in.Length, n, &r)
+	}
+	if err == nil {
+		w.use.protect(1, e.second.Load())
+	}
 	r.In, r.Out = int(n), len(w.prefix)+int(stream.CiphertextLength(n))
 	if err := e.finish(c, &r, streamFault(err)); err != nil {
 		return err
@@ -74,24 +81,20 @@ func (e *Engine) beginEncryptStream(
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.ownErr != nil {
-		return nil, nil, p.ownErr
+	if err := e.spendShare(c.Subject, p, 1); err != nil {
+		return nil, nil, err
 	}
-	if p.context.Format != 4 || p.own.row.Class != algs.ClassAEAD {
-		return nil, nil, disallowed("streams need a context of format 4 whose key is derived; this one is of " + string(p.context.Algorithm))
+	chosen, err := e.streamSuite(p)
+	if err != nil {
+		return nil, nil, err
 	}
-	v := p.active
+	v, row := p.active, chosen.row
 	if err := protects(v); err != nil {
 		return nil, nil, err
 	}
-	warnings := p.own.warnings
-	if p.context.Algorithm != algs.AES256GCM {
-		row, _ := algs.Lookup(algs.AES256GCM)
-		warning, allowed := policy.Algorithm(p.context, row)
-		if !allowed {
-			return nil, nil, disallowed("streams are encrypted with AES-256-GCM, which the context's policy does not allow")
-		}
-		warnings = notes(warning, "streams are encrypted with AES-256-GCM")
+	told, err := e.decide(p, keys.Protect, row, int(max(in.Length, sizeUnknown)), r)
+	if err != nil {
+		return nil, nil, err
 	}
 	d, err := e.dek(ctx, v)
 	if err != nil {
@@ -107,7 +110,7 @@ func (e *Engine) beginEncryptStream(
 	if err := e.recordStart(c, r); err != nil {
 		return nil, nil, err
 	}
-	info := StreamInfo{KeyID: v.ID, Algorithm: r.Algorithm, Format: 4, Warnings: warnings, Length: -1, Total: in.Length}
+	info := StreamInfo{KeyID: v.ID, Algorithm: r.Algorithm, Format: 4, Warnings: joined(chosen.warnings, told), Length: -1, Total: in.Length}
 	if in.Length >= 0 {
 		info.Length = int64(len(prefix)) + stream.CiphertextLength(in.Length)
 	}
@@ -116,11 +119,30 @@ func (e *Engine) beginEncryptStream(
 		return nil, nil, err
 	}
 	w := &guard{
-		w: out, prefix: prefix, epoch: p.epoch, engine: e,
-		recheck: func() error { return e.streamStillAllowed(c, policy.EncryptStream, p, v.ID) },
+		w: out, prefix: prefix, use: p.use, epoch: p.epoch, engine: e,
+		recheck: func() error { return e.streamStillAllowed(c, policy.EncryptStream, p, v.ID, row, r) },
 	}
 	sealing, err := stream.NewWriter(w, key, joinBytes(prefix, in.AssociatedData))
 	return w, sealing, err
+}
+
+// streamSuite is what a stream is encrypted with.
+func (e *Engine) streamSuite(p *plan) (suite, error) {
+	if p.ownErr != nil {
+		return suite{}, p.ownErr
+	}
+	if p.context.Format != 4 || p.own.row.Class != algs.ClassAEAD {
+		return suite{}, disallowed("streams need a context of format 4 whose key is derived; this one is of " + string(p.context.Algorithm))
+	}
+	row, _ := algs.Lookup(algs.AES256GCM)
+	if p.context.Algorithm == algs.AES256GCM {
+		return suite{row, p.own.warnings}, nil
+	}
+	warning, allowed := policy.Algorithm(p.context, row)
+	if !allowed {
+		return suite{}, disallowed("streams are encrypted with AES-256-GCM, which the context's policy does not allow")
+	}
+	return suite{row, notes(warning, "streams are encrypted with AES-256-GCM")}, nil
 }
 
 // recordStart writes the record that stands before a stream, whose end may never come.
@@ -135,14 +157,21 @@ type guard struct {
 	w       io.Writer
 	prefix  []byte // written before the first segment
 	began   bool
+	use     *use // of the version that encrypts
 	epoch   uint64
 	engine  *Engine
 	recheck func() error
+	spend   func(bytes int) error // of the budget for decryption; nil when nothing is decrypted
 }
 
 func (g *guard) Write(segment []byte) (int, error) {
 	if err := g.check(); err != nil {
 		return 0, err
+	}
+	if g.spend != nil {
+		if err := g.spend(len(segment)); err != nil {
+			return 0, err
+		}
 	}
 	if !g.began {
 		g.began = true
@@ -167,15 +196,35 @@ func (g *guard) check() error {
 
 // streamStillAllowed decides anew about a stream that has begun. A rotation does not end it: the version that it began with
 // may be deactivated by now, and nothing else.
-func (e *Engine) streamStillAllowed(c *Call, action policy.Action, p *plan, keyID string) error {
+func (e *Engine) streamStillAllowed(
+	c *Call, action policy.Action, p *plan, keyID string, row algs.Row, r *audit.Record,
+) error {
 	now, err := e.authorize(c.Subject, action, p.context.Name)
 	if err != nil {
 		return err
 	}
-	if v := now.version(keyID); v == nil || !v.State.Allows(keys.Process) {
+	if v := now.version(keyID); v == nil || !now.processes(v) {
+		e.forget(keyID)
 		return fault.New(fault.KeyState, "engine.stream", "the key version may no longer be used")
 	}
-	return nil
+	_, err = e.decide(now, policy.ClassOf(action), row, sizeUnknown, r)
+	return err
+}
+
+// endStream decides at the end of a stream what could not be decided before: policies that ask for its size, when that was not
+// known or was not what the caller had announced.
+func (e *Engine) endStream(
+	c *Call, action policy.Action, context string, row algs.Row, announced, size int64, r *audit.Record,
+) error {
+	if announced == size {
+		return nil
+	}
+	p, err := e.authorize(c.Subject, action, context)
+	if err != nil {
+		return err
+	}
+	_, err = e.decide(p, policy.ClassOf(action), row, int(size), r)
+	return err
 }
 
 // streamFault gives an error of the caller's connection a kind: it is not a failure of the node.
@@ -202,7 +251,7 @@ func (e *Engine) DecryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	return e.finish(c, &r, err)
 }
 
-func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, src io.Reader, begin Begin) error {
+func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, src *counter, begin Begin) error {
 	p, err := e.authorize(c.Subject, policy.DecryptStream, in.Context)
 	if err != nil {
 		return err
@@ -217,6 +266,12 @@ func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	if !f.Stream {
 		return e.decryptWhole(ctx, c, in, r, io.MultiReader(bytes.NewReader(f.Prefix()), src), begin)
 	}
+	if err := e.spendShare(c.Subject, p, 1); err != nil {
+		return err
+	}
+	if err := e.spendBudget(c.Subject, p, 1, 0); err != nil {
+		return err
+	}
 	o := opened{frame: f}
 	if f.Context != p.context.Name {
 		if _, err := e.authorize(c.Subject, policy.DecryptStream, f.Context); err == nil {
@@ -224,6 +279,9 @@ func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 		}
 		f.Pretend(nil)
 		return decryptFailed(causeContext)
+	}
+	if err := e.decideOpening(p, &f, int(max(in.Length, sizeUnknown)), r); err != nil {
+		return err
 	}
 	key, err := e.streamKey(ctx, p, &o, r)
 	if err != nil {
@@ -257,7 +315,7 @@ func (e *Engine) streamKey(ctx context.Context, p *plan, o *opened, r *audit.Rec
 }
 
 func (e *Engine) openStream(
-	c *Call, in *StreamRequest, r *audit.Record, p *plan, o *opened, key []byte, src io.Reader, begin Begin,
+	c *Call, in *StreamRequest, r *audit.Record, p *plan, o *opened, key []byte, src *counter, begin Begin,
 ) error {
 	info := StreamInfo{
 		KeyID: o.keyID, Algorithm: string(o.row.Name), Format: o.frame.Format, Rewrap: o.rewrap(p), Length: -1, Total: -1,
@@ -289,7 +347,8 @@ func (e *Engine) openStream(
 	}
 	w := &guard{
 		w: out, began: true, epoch: p.epoch, engine: e,
-		recheck: func() error { return e.streamStillAllowed(c, policy.DecryptStream, p, o.keyID) },
+		spend:   func(n int) error { return e.spendBudget(c.Subject, p, 0, n) },
+		recheck: func() error { return e.streamStillAllowed(c, policy.DecryptStream, p, o.keyID, o.row, r) },
 	}
 	for err == nil {
 		r.Out += len(segment)
@@ -308,8 +367,16 @@ func (e *Engine) openStream(
 	if err := w.check(); err != nil {
 		return err
 	}
+	e.processed(o.version)
 	if in.Length >= 0 {
 		r.In = int(in.Length)
+	} else if err := e.endStream(c, policy.DecryptStream, p.context.Name, o.row, in.Length, int64(src.n), r); err != nil {
+		return err
+	}
+	if len(segment) > 0 {
+		if err := w.spend(len(segment)); err != nil {
+			return err
+		}
 	}
 	if err := e.finish(c, r, nil); err != nil {
 		return err

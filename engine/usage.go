@@ -99,9 +99,9 @@ func (e *Engine) rotateByCount(ctx context.Context, v *keys.Version) {
 	call := e.ApplianceCall("rotation-by-count", v.Tenant)
 	var err error
 	if v.Object != "" {
-		_, err = e.RotateKey(ctx, call, v.Object)
+		_, err = e.rotateKey(ctx, call, v.Object, v.ID)
 	} else {
-		_, err = e.RotateContext(ctx, call, v.Context)
+		_, err = e.rotateContext(ctx, call, v.Context, v.ID)
 	}
 	if err != nil {
 		e.log.Warn("a key near its message limit could not be rotated", "key_id", v.ID, "error", err)

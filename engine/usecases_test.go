@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"cryptoserve/engine"
@@ -268,32 +269,114 @@ func TestInvariant04EveryUseCaseLosesItsRight(t *testing.T) {
 	}
 }
 
-// TestInvariant05KeyObjectStates puts the version of key objects into each state, before a use and during its work.
+// condition is what a key version or its owner is in, and whether it then protects and processes.
+type condition struct {
+	name                string
+	edits               edits
+	protects, processes bool
+}
+
+// conditions are all states, and what else closes a version or opens it to few.
+func conditions() []condition {
+	state := func(s keys.State) func(*keys.Version) { return func(v *keys.Version) { v.State = s } }
+	waiting := func(s keys.State) func(*keys.Version) {
+		return func(v *keys.Version) { v.State, v.DestroyAt = s, 1<<60 }
+	}
+	permitted := func(a *directory.Application) {
+		a.Grants = slices.Clone(a.Grants)
+		for i := range a.Grants {
+			a.Grants[i].Compromised = true
+		}
+	}
+	minimum := edits{
+		context: func(c *directory.Context) { c.MinimumVersion = 2 }, object: func(o *keys.Object) { o.MinimumVersion = 2 },
+	}
+	with := func(version func(*keys.Version)) edits { return edits{version: version, application: permitted} }
+	return []condition{
+		{"deactivated", edits{version: state(keys.Deactivated)}, false, true},
+		{"suspended", edits{version: state(keys.Suspended)}, false, false},
+		{"compromised", edits{version: state(keys.Compromised)}, false, false},
+		{"destroyed", edits{version: state(keys.Destroyed)}, false, false},
+		{"pre-activation", edits{version: state(keys.PreActivation)}, false, false},
+		{"unknown", edits{version: state(keys.StateUnknown)}, false, false},
+		{"compromised, with the permission", with(state(keys.Compromised)), false, true},
+		{"suspended, with the permission", with(state(keys.Suspended)), false, false},
+		{"destroyed, with the permission", with(state(keys.Destroyed)), false, false},
+		{"deactivated and waiting", edits{version: waiting(keys.Deactivated)}, false, false},
+		{"compromised and waiting, with the permission", with(waiting(keys.Compromised)), false, false},
+		{"active and waiting", edits{version: waiting(keys.Active)}, false, false}, // which no command leads to
+		{"below the minimum", minimum, true, false},
+	}
+}
+
+// TestInvariant05KeyObjectStates puts the version of key objects into each condition, before a use and during its work.
 func TestInvariant05KeyObjectStates(t *testing.T) {
 	w, l := newShiftingWorld(t)
 	useCases := w.useCases(t, subject(w.app))
-	for _, state := range []keys.State{keys.Deactivated, keys.Suspended, keys.Compromised, keys.Destroyed, keys.PreActivation, keys.StateUnknown} {
+	for _, c := range conditions() {
 		for _, u := range useCases {
+			protects := false
 			switch u.name {
-			case "sign", "sign in the token", "mac", "encapsulate", "encrypt to a key": // protect
-			case "verify", "verify a mac", "decapsulate", "agree", "decrypt with a key": // process
+			case "sign", "sign in the token", "mac", "encapsulate", "encrypt to a key":
+				protects = true
+			case "verify", "verify a mac", "decapsulate", "agree", "decrypt with a key":
 			default:
 				continue
 			}
-			protects := u.protects || u.name == "encapsulate"
 			for _, when := range []moment{early, late} {
-				t.Run(state.String()+"/"+u.name+"/"+string(when), func(t *testing.T) {
-					change := edits{version: func(v *keys.Version) { v.State = state }}
-					l.shift(&change, when)
+				t.Run(c.name+"/"+u.name+"/"+string(when), func(t *testing.T) {
+					l.shift(&c.edits, when)
 					out, err := u.run()
 					l.restore()
-					if !protects && state == keys.Deactivated {
+					if protects && c.protects || !protects && c.processes {
 						if err != nil {
-							t.Errorf("what is deactivated still processes: %v", err)
+							t.Errorf("it may be used: %v", err)
 						}
 						return
 					}
 					if !errors.Is(err, fault.KeyState) || out != nil {
+						t.Errorf("got %v, %v", out, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestInvariant05ContextConditions does the same for every use of a context's own key, streams, batches and rewrap included.
+func TestInvariant05ContextConditions(t *testing.T) {
+	w, l := newShiftingWorld(t)
+	useCases := w.useCases(t, subject(w.app))
+	for _, c := range conditions() {
+		for _, u := range useCases {
+			switch u.name {
+			case "encrypt a batch", "data key", "wrapped data key", "encrypt a stream",
+				"decrypt a batch", "rewrap", "decrypt a stream":
+			default:
+				continue
+			}
+			allowed := (!u.protects || c.protects) && (!u.process || c.processes)
+			for _, when := range []moment{early, late} {
+				t.Run(c.name+"/"+u.name+"/"+string(when), func(t *testing.T) {
+					l.shift(&c.edits, when)
+					out, err := u.run()
+					l.restore()
+					// A stream that has begun goes on when its version was deactivated, as after a rotation; and one that may not
+					// process is cut off.
+					if u.name == "encrypt a stream" && when == late {
+						allowed := c.processes
+						if (err == nil) != allowed {
+							t.Errorf("got %v, want allowed: %v", err, allowed)
+						}
+						return
+					}
+					if allowed {
+						if err != nil || out == nil {
+							t.Errorf("it may be used: %v", err)
+						}
+						return
+					}
+					if k := fault.Of(err); k != fault.KeyState && k != fault.DecryptFailed || out != nil && u.name != "decrypt a stream" {
 						t.Errorf("got %v, %v", out, err)
 					}
 				})

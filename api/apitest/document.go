@@ -147,6 +147,16 @@ func (d *Document) RequestSchema(method, path string) (*jsonschema.Schema, error
 	return d.schema("paths", op.Path, strings.ToLower(op.Method), "requestBody", "content", "application/json", "schema")
 }
 
+// BodyMayBeAbsent reports whether a request needs no body.
+func (d *Document) BodyMayBeAbsent(method, path string) bool {
+	op, ok := d.Find(method, path)
+	if !ok {
+		return false
+	}
+	_, body, err := d.resolve([]string{"paths", op.Path, strings.ToLower(op.Method), "requestBody"})
+	return err != nil || body["required"] != true
+}
+
 // CheckRequest reports what the document says against a request body.
 func (d *Document) CheckRequest(method, path string, body []byte) error {
 	s, err := d.RequestSchema(method, path)

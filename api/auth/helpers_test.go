@@ -40,6 +40,8 @@ type records struct {
 	refreshKey []byte
 	derived    int // how often the refresh key was derived
 	signerErr  error
+	revoked    []engine.Revocation
+	revokeErr  error
 }
 
 func newRecords(t testing.TB, now func() time.Time) *records {
@@ -89,6 +91,27 @@ func (r *records) Application(id string) *directory.Application {
 }
 
 func (r *records) SessionSubject(hash [32]byte) *policy.Subject { return r.sessions[hash] }
+
+func (r *records) ApplicationByCertificate(hash [32]byte) *directory.Application {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.apps {
+		if string(a.Certificate) == string(hash[:]) {
+			return a
+		}
+	}
+	return nil
+}
+
+func (r *records) RevokeToken(_ context.Context, _ *engine.Call, what engine.Revocation) error {
+	r.revoked = append(r.revoked, what)
+	if f, ok := r.families[what.Family]; ok && f.Tenant == what.Tenant {
+		f.Revoked = true
+		r.families[what.Family] = f
+	}
+	delete(r.sessions, what.Session)
+	return r.revokeErr
+}
 
 func (r *records) AccessSigner(_ context.Context, id string) (crypto.Signer, string, error) {
 	if r.signerErr != nil {

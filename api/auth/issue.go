@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -32,12 +33,14 @@ type Authority interface {
 	StartRefresh(ctx context.Context, call *engine.Call, family directory.RefreshFamily) error
 	// RotateRefresh replaces a refresh token. Use of an old one revokes the family and is fault.Unauthenticated.
 	RotateRefresh(ctx context.Context, call *engine.Call, rotation engine.RefreshRotation) error
+	// RevokeToken ends a family of refresh tokens or a session.
+	RevokeToken(ctx context.Context, call *engine.Call, what engine.Revocation) error
 }
 
 // contextsClaimBytes bounds the context names in a token, so that it stays well below MaxTokenBytes.
 const contextsClaimBytes = 4 << 10
 
-// Tokens is what a refresh gives: an access token and the refresh token for the next time.
+// Tokens is what an application gets: an access token and the refresh token for the next time.
 type Tokens struct {
 	Access         string
 	AccessExpires  time.Time
@@ -70,12 +73,20 @@ func NewIssuer(authority Authority, now func() time.Time) (*Issuer, error) {
 // IssueAccess returns an access token for an application, narrowed to the contexts that its record grants now. An
 // application with so many contexts that a token could not hold them gets one that is not narrowed: the record decides
 // either way. Errors are those of Authority.AccessSigner.
+//
+// Just after all tokens of the application were revoked it waits, for about a second, until a new one is told from an old one.
 func (i *Issuer) IssueAccess(ctx context.Context, app *directory.Application) (token string, expires time.Time, err error) {
 	signer, keyID, err := i.authority.AccessSigner(ctx, app.ID)
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("open the signing key of application %s: %w", app.ID, err)
 	}
 	c := i.claims(app, accessAudience, accessType, AccessLifetime)
+	if app.NotBefore != 0 {
+		c.IssuedAt = max(c.IssuedAt, app.NotBefore/1000+1)
+		if err := i.settle(ctx, c.IssuedAt); err != nil {
+			return "", time.Time{}, err
+		}
+	}
 	c.Name, c.Team, c.Environment = app.Name, app.Team, app.Environment
 	c.Contexts = contextNames(app)
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
@@ -88,6 +99,56 @@ func (i *Issuer) IssueAccess(ctx context.Context, app *directory.Application) (t
 		return "", time.Time{}, fault.New(fault.Internal, "sign access token", "the application's record is too long for a token")
 	}
 	return token, time.Unix(c.ExpiresAt, 0), nil
+}
+
+// settle waits until a token with this time of issue is good.
+func (i *Issuer) settle(ctx context.Context, issuedAt int64) error {
+	ahead := time.Unix(issuedAt, 0).Sub(i.now().Add(leeway))
+	switch {
+	case ahead <= 0:
+		return nil
+	case ahead > 2*leeway:
+		return fault.New(fault.Unavailable, "sign access token", "the clocks of the nodes are too far apart to tell new tokens from old ones")
+	}
+	timer := time.NewTimer(ahead)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(fault.Unavailable, "sign access token", "new tokens can be issued a second after the old ones were revoked", ctx.Err())
+	}
+}
+
+// Issue returns the tokens that an application begins with: an access token, and the first refresh token of a new family.
+// Errors are those of IssueAccess and StartRefresh.
+func (i *Issuer) Issue(ctx context.Context, call *engine.Call, app *directory.Application) (t Tokens, err error) {
+	if t.Access, t.AccessExpires, err = i.IssueAccess(ctx, app); err != nil {
+		return Tokens{}, err
+	}
+	if t.Refresh, t.RefreshExpires, err = i.StartRefresh(ctx, call, app); err != nil {
+		return Tokens{}, err
+	}
+	return t, nil
+}
+
+// Revoke ends what a token stands for: the family of a refresh token, or a session. Anything else, such as an access token,
+// is no error and changes nothing (RFC 7009 section 2.2). Errors are those of Authority.
+func (i *Issuer) Revoke(ctx context.Context, call *engine.Call, token string) error {
+	var what engine.Revocation
+	if strings.HasPrefix(token, SessionPrefix) {
+		what.Session, _ = HashSession(token)
+		return i.authority.RevokeToken(ctx, call, what)
+	}
+	c, _, key, err := i.verifyRefresh(ctx, token, true)
+	key.Destroy()
+	switch {
+	case err == nil:
+		what.Tenant, what.Family = c.Tenant, c.Family
+	case !errors.Is(err, fault.Unauthenticated):
+		return err
+	}
+	return i.authority.RevokeToken(ctx, call, what)
 }
 
 // StartRefresh returns the first refresh token of a new family and records its hash. Errors are those of
@@ -123,14 +184,14 @@ func (i *Issuer) StartRefresh(ctx context.Context, call *engine.Call, app *direc
 // All that can fail is done before the ledger is told: a dead HSM does not use up the refresh token. Errors are
 // fault.Unauthenticated for a token that is not, or no longer, good, and those of Authority.
 func (i *Issuer) Refresh(ctx context.Context, call *engine.Call, presented string) (Tokens, error) {
-	c, app, key, err := i.verifyRefresh(ctx, presented)
+	c, app, key, err := i.verifyRefresh(ctx, presented, false)
 	defer key.Destroy()
 	if err != nil {
 		return Tokens{}, err
 	}
 	call.Subject = &policy.Subject{
 		Kind: policy.KindApplication, ID: app.ID, Tenant: app.Tenant, Credential: app.KeyID,
-		Expires: time.Unix(c.ExpiresAt, 0),
+		IssuedAt: c.IssuedAt, Expires: time.Unix(c.ExpiresAt, 0),
 	}
 	var t Tokens
 	if t.Access, t.AccessExpires, err = i.IssueAccess(ctx, app); err != nil {
@@ -156,8 +217,9 @@ func (i *Issuer) Refresh(ctx context.Context, call *engine.Call, presented strin
 }
 
 // verifyRefresh returns the claims of a refresh token, the application it belongs to and the key that proved it, which the
-// caller destroys in any case. The key is derived last, so that a token for nobody costs no call to the HSM.
-func (i *Issuer) verifyRefresh(ctx context.Context, token string) (*claims, *directory.Application, secret.Bytes, error) {
+// caller destroys in any case. The key is derived last, so that a token for nobody costs no call to the HSM. Only who asks for
+// it gets those of a disabled application.
+func (i *Issuer) verifyRefresh(ctx context.Context, token string, disabled bool) (*claims, *directory.Application, secret.Bytes, error) {
 	var (
 		app       *directory.Application
 		key       secret.Bytes
@@ -168,7 +230,7 @@ func (i *Issuer) verifyRefresh(ctx context.Context, token string) (*claims, *dir
 		switch {
 		case keyID != "":
 			return nil, errKeyID
-		case app == nil, app.Status != directory.Enabled:
+		case app == nil, app.Status != directory.Enabled && !disabled:
 			return nil, errUnknown
 		case c.Tenant == "", c.Tenant != app.Tenant, c.Family == "":
 			return nil, errClaims

@@ -50,3 +50,30 @@ func TestSession(t *testing.T) {
 		wantRefused(t, err, errNoSession)
 	})
 }
+
+// TestCodes: what stands for a session, an invitation and a sign-in of a program is never taken for one of the others.
+func TestCodes(t *testing.T) {
+	kinds := []struct {
+		prefix string
+		make   func() (string, [32]byte)
+		hash   func(string) ([32]byte, bool)
+	}{
+		{SessionPrefix, NewSessionToken, HashSession}, {InvitePrefix, NewInviteCode, HashInvite}, {DevicePrefix, NewDeviceCode, HashDevice},
+	}
+	for i, kind := range kinds {
+		code, hash := kind.make()
+		if again, _ := kind.make(); again == code || !strings.HasPrefix(code, kind.prefix) || len(code) != len(kind.prefix)+43 {
+			t.Errorf("%s: a code of %d bytes, new: %v", kind.prefix, len(code), again != code)
+		}
+		for j, other := range kinds {
+			if got, ok := other.hash(code); ok != (i == j) || ok && got != hash {
+				t.Errorf("a code with %s is one with %s: %v", kind.prefix, other.prefix, ok)
+			}
+		}
+		for _, bad := range []string{"", kind.prefix, code[:len(code)-1], code + "A", code[:len(code)-1] + "\n"} {
+			if _, ok := kind.hash(bad); ok {
+				t.Errorf("%d bytes are a code with %s", len(bad), kind.prefix)
+			}
+		}
+	}
+}

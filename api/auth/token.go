@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
 
+	"cryptoserve/engine"
 	"cryptoserve/engine/fault"
 )
 
@@ -28,7 +29,7 @@ const (
 	headerType      = "JWT"
 
 	// leeway is how far the clock of the node that issued a token may be ahead. It does not lengthen a token's life.
-	leeway = 5 * time.Second
+	leeway = engine.TokenLeeway
 )
 
 // claims are the claims of both kinds of token (RFC 7519 section 4). Times are Unix seconds.
@@ -97,6 +98,7 @@ const (
 	errUnknown    fault.Cause = "application"  // unknown or disabled
 	errNoSession  fault.Cause = "session"      // unknown or ended
 	errHeaderForm fault.Cause = "token-header" // an unknown or repeated member
+	errUsage      fault.Cause = "certificate-usage"
 )
 
 // Detail is all that a caller learns about a credential that was refused.

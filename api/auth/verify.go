@@ -18,6 +18,9 @@ import (
 type Directory interface {
 	// Application returns the newest record of an application, or nil.
 	Application(id string) *directory.Application
+	// ApplicationByCertificate returns the newest record of the application with this SHA-256 of a certificate's
+	// SubjectPublicKeyInfo, or nil.
+	ApplicationByCertificate(hash [32]byte) *directory.Application
 	// SessionSubject returns whose session it is, or nil when it is unknown, ended or its user disabled.
 	SessionSubject(hash [32]byte) *policy.Subject
 }
@@ -41,6 +44,9 @@ type Verifier struct {
 	// verified maps the SHA-256 of an access token to what it proved. Only good tokens get in, so nobody fills it with
 	// forged ones. A hit takes no lock.
 	verified *otter.Cache[[sha256.Size]byte, *policy.Subject]
+	// certified maps the SHA-256 of a client certificate to the subject that it proved, which is one and the same for all
+	// its requests. It decides nothing.
+	certified *otter.Cache[[sha256.Size]byte, *policy.Subject]
 }
 
 // NewVerifier returns a Verifier.
@@ -54,7 +60,12 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	if c.CacheEntries == 0 {
 		c.CacheEntries = DefaultCacheEntries
 	}
-	cache, err := otter.New(&otter.Options[[sha256.Size]byte, *policy.Subject]{MaximumSize: c.CacheEntries})
+	options := &otter.Options[[sha256.Size]byte, *policy.Subject]{MaximumSize: c.CacheEntries}
+	verified, err := otter.New(options)
+	if err != nil {
+		return nil, err
+	}
+	certified, err := otter.New(options)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +73,8 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 		directory: c.Directory,
 		now:       c.Now,
 		access:    newProfile(jwt.SigningMethodEdDSA, accessAudience, accessType, AccessLifetime, c.Now),
-		verified:  cache,
+		verified:  verified,
+		certified: certified,
 	}, nil
 }
 
@@ -126,6 +138,7 @@ func (v *Verifier) Verify(token string) (*policy.Subject, error) {
 		ID:         c.Subject,
 		Tenant:     c.Tenant,
 		Credential: credential,
+		IssuedAt:   c.IssuedAt,
 		Narrowed:   c.Contexts,
 		Expires:    time.Unix(c.ExpiresAt, 0),
 	}

@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"cryptoserve/api/wire"
 )
 
 const (
@@ -68,6 +70,8 @@ type operation struct {
 	repeatable bool
 	// evenUnavailable operations answer with their usual body under status 503 too.
 	evenUnavailable bool
+	// waiting, if set, takes the answer of an act that waits for approval: status 202.
+	waiting *wire.Approval
 }
 
 // get asks for something that does not change.
@@ -175,7 +179,11 @@ func (c *Client) try(ctx context.Context, op operation, body []byte, out any) er
 		return err
 	}
 	media := mediaType(resp)
+	if op.waiting != nil && resp.StatusCode == http.StatusAccepted {
+		out = op.waiting
+	}
 	useful := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated ||
+		resp.StatusCode == http.StatusAccepted && op.waiting != nil ||
 		op.evenUnavailable && resp.StatusCode == http.StatusServiceUnavailable && media == jsonType
 	if !useful {
 		return problem(resp.StatusCode, resp.Header, answer, c.now())

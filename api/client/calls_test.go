@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,16 +13,19 @@ import (
 	"cryptoserve/api/wire"
 )
 
+// routeTest is one method of the client.
+type routeTest struct {
+	name       string
+	call       func(context.Context, *Client) (any, error)
+	request    string // method, path and body
+	answer     string
+	repeatable bool
+}
+
 // TestRoutes checks for each method which route it asks for, with which body, and whether it is asked again when the node
 // could not serve. An operation that changes something must not be.
 func TestRoutes(t *testing.T) {
-	tests := []struct {
-		name       string
-		call       func(context.Context, *Client) (any, error)
-		request    string // method, path and body
-		answer     string
-		repeatable bool
-	}{
+	tests := []routeTest{
 		{"rewrap", func(ctx context.Context, c *Client) (any, error) {
 			return c.Rewrap(ctx, wire.RewrapRequest{Context: "x"})
 		},
@@ -109,7 +113,7 @@ func TestRoutes(t *testing.T) {
 			return c.ImportLegacy(ctx, wire.LegacyImportRequest{Master: 1})
 		}, `POST /api/v1/legacy-imports {"master":1}`, `{}`, false},
 	}
-	for _, tt := range tests {
+	for _, tt := range slices.Concat(tests, lifecycleRoutes) {
 		t.Run(tt.name, func(t *testing.T) {
 			var away atomic.Bool
 			var tries atomic.Int32

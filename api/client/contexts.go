@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 
 	"cryptoserve/api/wire"
@@ -26,4 +27,56 @@ func (c *Client) Rotate(ctx context.Context, name string) (wire.RotateResponse, 
 		return wire.RotateResponse{}, errors.New("client: rotate needs the name of a context")
 	}
 	return change[wire.RotateResponse](ctx, c, "/api/v1/contexts/"+url.PathEscape(name)+"/rotate", nil)
+}
+
+// Context gives all of one context.
+func (c *Client) Context(ctx context.Context, name string) (wire.ContextDetail, error) {
+	return aboutContext(name, func(path string) (wire.ContextDetail, error) { return get[wire.ContextDetail](ctx, c, path) })
+}
+
+// ChangeContext replaces what a context is. The revision says which context the change is based on, so trying it again does
+// no harm; but the second try of one that was carried out is a conflict.
+func (c *Client) ChangeContext(ctx context.Context, name string, req wire.ChangeContextRequest) (wire.ContextDetail, error) {
+	return aboutContext(name, func(path string) (wire.ContextDetail, error) {
+		return call[wire.ContextDetail](ctx, c, operation{method: http.MethodPut, path: path, body: req, authenticated: true})
+	})
+}
+
+// DisableContext makes a context serve nothing until EnableContext.
+func (c *Client) DisableContext(ctx context.Context, name string) (wire.ContextDetail, error) {
+	return aboutContext(name, func(path string) (wire.ContextDetail, error) {
+		return change[wire.ContextDetail](ctx, c, path+"/disable", nil)
+	})
+}
+
+// EnableContext makes a disabled context serve again.
+func (c *Client) EnableContext(ctx context.Context, name string) (wire.ContextDetail, error) {
+	return aboutContext(name, func(path string) (wire.ContextDetail, error) {
+		return change[wire.ContextDetail](ctx, c, path+"/enable", nil)
+	})
+}
+
+// DeleteContext deletes a context that is empty.
+func (c *Client) DeleteContext(ctx context.Context, name string) error {
+	_, err := aboutContext(name, func(path string) (struct{}, error) {
+		return call[struct{}](ctx, c, operation{method: http.MethodDelete, path: path, authenticated: true})
+	})
+	return err
+}
+
+// ExplainContext tells what layers resolve to, without making a context.
+func (c *Client) ExplainContext(ctx context.Context, layers wire.Layers) (wire.ExplainResponse, error) {
+	return call[wire.ExplainResponse](ctx, c, operation{
+		method: http.MethodPost, path: "/api/v1/context-explanations", body: wire.ExplainRequest{Layers: layers},
+		authenticated: true, repeatable: true,
+	})
+}
+
+// aboutContext does something with the path of a context.
+func aboutContext[T any](name string, do func(path string) (T, error)) (T, error) {
+	if name == "" {
+		var none T
+		return none, errors.New("client: the name of a context is needed")
+	}
+	return do("/api/v1/contexts/" + url.PathEscape(name))
 }

@@ -38,12 +38,17 @@ type DecryptResponse struct {
 type CreateContextRequest struct {
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
-	// Algorithm may be empty: AES-256-GCM, or a true hybrid with RequireQuantumSafe.
+	// Algorithm may be empty: what the layers resolve to, else AES-256-GCM, or a true hybrid with RequireQuantumSafe.
 	Algorithm  string `json:"algorithm,omitempty"`
 	Format     int    `json:"format,omitempty"`     // 3 or 4; 0 means 4
 	Derivation string `json:"derivation,omitempty"` // salted (default) or deterministic
 	// AlgorithmPolicy tells what requests may name instead of the context's own algorithm.
 	AlgorithmPolicy *AlgorithmPolicy `json:"algorithm_policy,omitempty"`
+	// Layers say what the data is. What the request says otherwise counts more than what they resolve to.
+	Layers       *Layers `json:"layers,omitempty"`
+	RotationDays *int    `json:"rotation_days,omitempty"` // 0 means never; nil as the layers ask, else never
+	RotateAfter  uint32  `json:"rotate_after,omitempty"`  // messages; 0 means never
+	SelfService  bool    `json:"self_service,omitempty"`  // developers may grant it to their applications
 }
 
 // AlgorithmPolicy is what a context allows besides its own algorithm.
@@ -52,6 +57,10 @@ type AlgorithmPolicy struct {
 	AllowedAlgorithms  []string `json:"allowed_algorithms"`
 	MinimumBits        int      `json:"minimum_bits"`
 	RequireQuantumSafe bool     `json:"require_quantum_safe"`
+	// AllowedCiphers (AES, ChaCha20) and AllowedModes (gcm, gcm-siv, ccm, cbc, ctr, poly1305), if not empty, limit what is
+	// allowed; without AllowedAlgorithms they are the list.
+	AllowedCiphers []string `json:"allowed_ciphers,omitempty"`
+	AllowedModes   []string `json:"allowed_modes,omitempty"`
 }
 
 // Context describes one context and the version that protects in it.
@@ -67,6 +76,14 @@ type Context struct {
 	CreatedAt   string `json:"created_at"` // RFC 3339, UTC
 
 	AlgorithmPolicy AlgorithmPolicy `json:"algorithm_policy"`
+
+	Layers         *Layers  `json:"layers,omitempty"`
+	RotationDays   int      `json:"rotation_days"`
+	RotateAfter    uint64   `json:"rotate_after"`
+	SelfService    bool     `json:"self_service"`
+	MinimumVersion uint32   `json:"minimum_version,omitzero"` // older ones process nothing any more
+	Revision       uint32   `json:"revision"`
+	Warnings       []string `json:"warnings,omitempty"`
 }
 
 // ContextsResponse lists the contexts that the subject may use, in order of name.

@@ -57,7 +57,7 @@ const startTimeout = 60 * time.Second
 
 // daemon is a running process.
 type daemon struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	url    string
 	cmd    *exec.Cmd
@@ -85,13 +85,13 @@ func (b *lockedBuffer) String() string {
 }
 
 // launch starts the daemon and does not wait for it to be ready. Its standard output comes on the channel, line by line.
-func launch(t *testing.T, args ...string) (*daemon, <-chan string) {
+func launch(t testing.TB, args ...string) (*daemon, <-chan string) {
 	t.Helper()
 	return launchAs(t, nil, args...)
 }
 
 // launchAs starts the daemon as another user, nil for that of the test.
-func launchAs(t *testing.T, user *syscall.Credential, args ...string) (*daemon, <-chan string) {
+func launchAs(t testing.TB, user *syscall.Credential, args ...string) (*daemon, <-chan string) {
 	t.Helper()
 	d := &daemon{t: t, cmd: exec.Command(binary, args...), stderr: &lockedBuffer{}, done: make(chan struct{})}
 	d.cmd.Stderr = d.stderr
@@ -123,12 +123,12 @@ func launchAs(t *testing.T, user *syscall.Credential, args ...string) (*daemon, 
 }
 
 // start starts the daemon and waits until it says that it is ready.
-func start(t *testing.T, dir string, args ...string) *daemon {
+func start(t testing.TB, dir string, args ...string) *daemon {
 	t.Helper()
 	return startAs(t, nil, dir, args...)
 }
 
-func startAs(t *testing.T, user *syscall.Credential, dir string, args ...string) *daemon {
+func startAs(t testing.TB, user *syscall.Credential, dir string, args ...string) *daemon {
 	t.Helper()
 	d, lines := launchAs(t, user, args...)
 	d.dir = dir
@@ -146,7 +146,7 @@ func startAs(t *testing.T, user *syscall.Credential, dir string, args ...string)
 	return d
 }
 
-func dev(t *testing.T, dir string, more ...string) *daemon {
+func dev(t testing.TB, dir string, more ...string) *daemon {
 	t.Helper()
 	return start(t, dir, append([]string{"dev", "--dir", dir, "--listen", "127.0.0.1:0"}, more...)...)
 }

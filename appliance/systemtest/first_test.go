@@ -33,7 +33,7 @@ func TestDev(t *testing.T) {
 	for _, c := range list.Contexts {
 		names = append(names, c.Name)
 	}
-	if got := strings.Join(names, " "); got != "default general payment-data quantum-ready user-pii" {
+	if got := strings.Join(names, " "); got != "api-secrets backup-data business-documents default general health-records internal-logs payment-data quantum-ready session-tokens user-pii" {
 		t.Errorf("contexts: %s", got)
 	}
 

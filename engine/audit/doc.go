@@ -16,7 +16,11 @@
 //
 //	{"v":1,"seq":N,"synced":N,"prev":HASH,"time":TIME,"node":NODE,"request_id":..,"tenant":..,"subject":..,"kind":..,
 //	"source":..,"action":..,"resource":..,"context":..,"key_id":..,"algorithm":..,"format":N,"in":N,"out":N,
-//	"items":[ITEM,ITEM,..],"result":"success|denied|failed|started","code":..,"cause":..,"latency_us":N,"hash":HASH}
+//	"items":[ITEM,ITEM,..],"result":"success|denied|failed|started","code":..,"cause":..,"policies":..,"latency_us":N,
+//	"hash":HASH}
+//
+// policies are the names of policies that the operation did not meet, comma separated: those that refused it, warned of it or
+// only take note of it.
 //
 // A result of started stands before a change; the record of its end follows under the same request id.
 //
@@ -31,9 +35,9 @@
 // and ends with the last text that is not empty. No code means that the operation succeeded; no key id means the record's
 // own, which is never repeated.
 //
-// Text is at most 256 bytes in the line, an item's code and cause 64 and its key id 128, cut between characters and then
-// ended by "…". A line is at most 4608 bytes long without items and 311,618 with them. Controls, line separators and the
-// characters that change the direction or the joining of text are written as \uXXXX; invalid UTF-8 becomes U+FFFD.
+// Text is at most 256 bytes in the line, policies 128, an item's code and cause 64 and its key id 128, cut between characters
+// and then ended by "…". A line is at most 4608 bytes long without items and 311,618 with them. Controls, line separators and
+// the characters that change the direction or the joining of text are written as \uXXXX; invalid UTF-8 becomes U+FFFD.
 //
 // # Chain
 //

@@ -16,10 +16,12 @@ const (
 
 	// maxString bounds a string value in the line, in bytes after escaping and without the quotes.
 	maxString = 256
+	// maxPolicies bounds the names of policies in the same way.
+	maxPolicies = 128
 	// ellipsis ends a value that was cut. Its bytes count towards the bound.
 	ellipsis = "…"
 
-	// shortLine bounds a line without items, with its newline: twelve strings of maxString and everything around them.
+	// shortLine bounds a line without items, with its newline: twelve strings of maxString, policies and everything around them.
 	shortLine = 4608
 	// maxLine bounds any line, with its newline.
 	maxLine = shortLine + maxItems
@@ -77,6 +79,9 @@ func appendBody(b []byte, node string, at time.Time, r *Record) []byte {
 	b = append(b, '"')
 	b = appendField(b, `,"code":`, r.Code)
 	b = appendField(b, `,"cause":`, r.Cause)
+	if r.Policies != "" {
+		b = appendString(append(b, `,"policies":`...), r.Policies, maxPolicies)
+	}
 	return appendNumber(b, `,"latency_us":`, r.Latency.Microseconds())
 }
 

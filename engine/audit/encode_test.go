@@ -68,7 +68,7 @@ func TestLongestLineFits(t *testing.T) {
 	r := &Record{
 		Time: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), RequestID: s, Tenant: s, Subject: s, Kind: s, Source: s,
 		Action: s, Resource: s, Context: s, KeyID: s, Algorithm: s, Format: math.MaxInt, In: math.MaxInt, Out: math.MaxInt,
-		Result: Success, Code: s, Cause: s, Latency: math.MaxInt64,
+		Result: Success, Code: s, Cause: s, Policies: s, Latency: math.MaxInt64,
 	}
 	node := strings.Repeat("n", maxNode)
 	body := appendBody(nil, node, r.Time, r)
@@ -101,7 +101,7 @@ func TestEachBeginningOfALineIsShort(t *testing.T) {
 	full := &Record{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC), RequestID: "r", Tenant: "t", Subject: "é\n\\\"", Kind: "k", Source: "s",
 		Action: "a", Resource: "鍵", Context: "c", KeyID: "k", Algorithm: "A", Format: 4, In: 10, Out: 0, Result: Success,
-		Code: "c", Cause: "c", Latency: time.Hour,
+		Code: "c", Cause: "c", Policies: "p,q", Latency: time.Hour,
 	}
 	head := hexOf([HashBytes]byte{})
 	header, _ := appendHash(appendHeaderStart(nil, "node-1", 17, &head), 0, &head)
@@ -201,7 +201,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add(s, seeds[len(seeds)-1-i], int64(i), 1<<53+i, s, seeds[(i+1)%len(seeds)], uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, subject, source string, nanos int64, size int, keyID, code string, items uint8) {
-		r := &Record{Time: time.Unix(0, nanos), Subject: subject, Source: source, In: size, Result: Success, Latency: time.Duration(nanos)}
+		r := &Record{Time: time.Unix(0, nanos), Subject: subject, Source: source, In: size, Result: Success, Latency: time.Duration(nanos), Policies: code}
 		if items%2 == 0 {
 			r.KeyID = source
 		}

@@ -33,7 +33,7 @@ func longestOf(n int) *Record {
 	r := &Record{
 		Time: time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), RequestID: s, Tenant: s, Subject: s, Kind: s, Source: s,
 		Action: s, Resource: s, Context: s, KeyID: s, Algorithm: s, Format: math.MaxInt, In: math.MaxInt, Out: math.MaxInt,
-		Result: Success, Code: s, Cause: s, Latency: math.MaxInt64, Items: make([]Item, n),
+		Result: Success, Code: s, Cause: s, Policies: s, Latency: math.MaxInt64, Items: make([]Item, n),
 	}
 	for i := range r.Items {
 		r.Items[i] = Item{KeyID: s[1:], In: math.MaxInt, Out: math.MaxInt, Code: s, Cause: s}

@@ -62,6 +62,7 @@ var bodyFields = []field{
 	{"result", true, func(c *cursor, _ *line) { c.oneOf(`"success"`, `"denied"`, `"failed"`, `"started"`) }},
 	{"code", false, readString},
 	{"cause", false, readString},
+	{"policies", false, func(c *cursor, _ *line) { c.valueUpTo(maxPolicies) }},
 	{"latency_us", true, func(c *cursor, _ *line) { c.number() }},
 }
 
@@ -323,8 +324,10 @@ func (c *cursor) timestamp() {
 }
 
 // value reads the text of a member, which is not empty.
-func (c *cursor) value() []byte {
-	text := c.text(maxString)
+func (c *cursor) value() []byte { return c.valueUpTo(maxString) }
+
+func (c *cursor) valueUpTo(limit int) []byte {
+	text := c.text(limit)
 	if len(text) == 0 {
 		c.fail()
 	}

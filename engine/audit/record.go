@@ -9,8 +9,8 @@ import (
 // Record says what one operation did, for whom, and how it ended. It never holds a payload, a key, a token or a PIN.
 // Sequence number, node, chain values and line format are the log's business.
 //
-// Strings may be hostile: the log escapes them and cuts each at 256 bytes of the line, those of an item at 64 and its key
-// id at 128. Negative numbers are written as 0.
+// Strings may be hostile: the log escapes them and cuts each at 256 bytes of the line, policies at 128, those of an item at
+// 64 and its key id at 128. Negative numbers are written as 0.
 type Record struct {
 	Time      time.Time     // when the operation ended; zero means now
 	RequestID string        //
@@ -29,6 +29,7 @@ type Record struct {
 	Result    Result        //
 	Code      string        // fault code when the result is not Success
 	Cause     string        // a fixed word for the auditor, never shown to the caller, such as "tag" or "commitment"
+	Policies  string        // names of the policies that were not met, comma separated; cut at 128 bytes
 	Latency   time.Duration // written in microseconds
 	// Administrative records may use the reserve that is left when the disk is full. One with items takes as much of it as
 	// its line is long.

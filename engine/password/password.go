@@ -54,6 +54,15 @@ func Hash(ctx context.Context, name algs.Name, password []byte, cost *kdf.Cost) 
 	return e.String(), nil
 }
 
+// Decoy returns a string in which no password is stored: its salt and hash are random. Verify takes the same work for it as for
+// a string of Hash with the default cost, so that an answer does not tell whether there is a password to compare with.
+func Decoy(name algs.Name) string {
+	e := encoded{algorithm: name, cost: kdf.DefaultCost(name), salt: make([]byte, SaltBytes), hash: make([]byte, HashBytes)}
+	_, _ = rand.Read(e.salt) // as in Hash
+	_, _ = rand.Read(e.hash)
+	return e.String()
+}
+
 // Identify returns the algorithm of a string that Verify would read, or Argon2d, and computes nothing. It returns
 // fault.Malformed on the field "hash" for everything else.
 func Identify(hash string) (algs.Name, error) {

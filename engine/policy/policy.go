@@ -8,6 +8,7 @@ import (
 
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
+	"cryptoserve/engine/keys"
 )
 
 // SubjectKind tells what a subject is. The zero kind is unknown and may do nothing.
@@ -45,87 +46,14 @@ type Subject struct {
 	Credential string
 	// Session is the hash of the session token (users).
 	Session [32]byte
+	// IssuedAt is when the token of an application was issued, in Unix seconds. Certified tells that a client certificate
+	// proved it instead, which is proved anew on each connection.
+	IssuedAt  int64
+	Certified bool
 	// Narrowed limits an application to these contexts whatever its record grants. Nil means not narrowed.
 	Narrowed []string
 	Expires  time.Time
 }
-
-// Action is something a subject may be allowed to do. The names stand in the audit log.
-type Action string
-
-// The actions.
-const (
-	Encrypt        Action = "crypto.encrypt"
-	Decrypt        Action = "crypto.decrypt"
-	EncryptStream  Action = "crypto.encrypt-stream"
-	DecryptStream  Action = "crypto.decrypt-stream"
-	EncryptBatch   Action = "crypto.encrypt-batch"
-	DecryptBatch   Action = "crypto.decrypt-batch"
-	Rewrap         Action = "crypto.rewrap"
-	RewrapBatch    Action = "crypto.rewrap-batch"
-	DataKey        Action = "crypto.datakey"
-	DataKeyWrapped Action = "crypto.datakey-wrapped"
-	Sign           Action = "crypto.sign"
-	Verify         Action = "crypto.verify"
-	MAC            Action = "crypto.mac"
-	VerifyMAC      Action = "crypto.mac-verify"
-	Encapsulate    Action = "crypto.kem-encapsulate"
-	Decapsulate    Action = "crypto.kem-decapsulate"
-	Agree          Action = "crypto.agree"
-	KeyEncrypt     Action = "crypto.key-encrypt"
-	KeyDecrypt     Action = "crypto.key-decrypt"
-	// The following work on what the request holds, without a key of the appliance.
-	Hash           Action = "crypto.hash"
-	DeriveKey      Action = "crypto.kdf"
-	Random         Action = "crypto.random"
-	HashPassword   Action = "crypto.password-hash"
-	VerifyPassword Action = "crypto.password-verify"
-
-	ListAlgorithms Action = "algorithm.list"
-	ReadFIPS       Action = "system.fips"
-	ListContexts   Action = "context.list"
-	CreateContext  Action = "context.create"
-	RotateContext  Action = "context.rotate"
-	ListKeys       Action = "key.list"
-	ReadKey        Action = "key.read"
-	CreateKey      Action = "key.create"
-	RotateKey      Action = "key.rotate"
-	DisableKey     Action = "key.disable"
-	EnableKey      Action = "key.enable"
-	CreateImport   Action = "key.import-begin"
-	ImportKey      Action = "key.import"
-	ImportLegacy   Action = "legacy.import"
-	RefreshToken   Action = "token.refresh"
-	// The following are done by the appliance itself only, so far.
-	CreateCluster     Action = "cluster.create"
-	CreateTenant      Action = "tenant.create"
-	CreateApplication Action = "application.create"
-	CreateUser        Action = "user.create"
-	IssueToken        Action = "token.issue"
-	// Request is a call that was refused before it was known what it asked for.
-	Request Action = "request"
-)
-
-// What the roles add to each other.
-var (
-	readActions   = []Action{ListContexts, ListKeys, ReadKey, ListAlgorithms, ReadFIPS}
-	manageActions = slices.Concat(readActions, []Action{
-		CreateContext, RotateContext, CreateKey, RotateKey, DisableKey, EnableKey, CreateImport, ImportKey, ImportLegacy,
-	})
-)
-
-// roleActions is the table role x action for users.
-var roleActions = map[directory.Role][]Action{
-	directory.Viewer:    readActions,
-	directory.Developer: readActions,
-	directory.Admin:     manageActions,
-	directory.Owner:     manageActions,
-	directory.Auditor:   readActions,
-	directory.Operator:  {ListAlgorithms, ReadFIPS},
-}
-
-// applianceActions is what the appliance does by itself.
-var applianceActions = []Action{CreateCluster, CreateTenant, CreateContext, CreateApplication, CreateUser, IssueToken, RotateContext, RotateKey}
 
 // need is what an application must have been granted in a context for an action.
 type need uint8
@@ -146,17 +74,34 @@ var needs = map[Action]need{
 	KeyDecrypt: needDecrypt,
 	Rewrap:     needBoth, RewrapBatch: needBoth,
 	Verify: needEither, VerifyMAC: needEither, Encapsulate: needEither, KeyEncrypt: needEncrypt, ReadKey: needEither,
-	ListContexts: needNothing, ListKeys: needNothing, ListAlgorithms: needNothing, ReadFIPS: needNothing, Hash: needNothing,
+	VerifyToken: needNothing, ListContexts: needNothing, ListKeys: needNothing, ListAlgorithms: needNothing, ReadFIPS: needNothing, Hash: needNothing,
 	DeriveKey: needNothing, Random: needNothing, HashPassword: needNothing, VerifyPassword: needNothing,
 }
 
-// UserMay reports whether one of the roles allows the action.
-func UserMay(roles []directory.Role, a Action) bool {
-	return slices.ContainsFunc(roles, func(r directory.Role) bool { return slices.Contains(roleActions[r], a) })
+// ClassOf returns what an action does with a key, keys.ClassUnknown when it uses none: an action that needs no right to
+// decrypt protects.
+func ClassOf(a Action) keys.Class {
+	switch a {
+	case Decrypt, DecryptStream, DecryptBatch, Decapsulate, Agree, KeyDecrypt, Verify, VerifyMAC:
+		return keys.Process
+	case Encrypt, EncryptStream, EncryptBatch, DataKey, DataKeyWrapped, Sign, MAC, Encapsulate, KeyEncrypt, Rewrap, RewrapBatch:
+		return keys.Protect
+	default:
+		return keys.ClassUnknown
+	}
 }
 
-// ApplianceMay reports whether the appliance itself may do the action.
-func ApplianceMay(a Action) bool { return slices.Contains(applianceActions, a) }
+// KeyActions returns the actions that use a key, in order of name.
+func KeyActions() []Action {
+	var list []Action
+	for a := range needs {
+		if ClassOf(a) != keys.ClassUnknown {
+			list = append(list, a)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
 
 // ApplicationMay reports whether an application may do an action on a context of its tenant: its record must grant the
 // use and its token must not exclude the context. The context is empty for an action that has none.
@@ -195,7 +140,11 @@ func Algorithm(c *directory.Context, row algs.Row) (warning string, allowed bool
 		against = "has less strength than the context's policy asks for"
 	case c.QuantumSafe && !row.QuantumSafe:
 		against = "is not quantum-safe, as the context's policy asks"
-	case row.Name != c.Algorithm && !slices.Contains(c.Allowed, row.Name):
+	case len(c.Ciphers) != 0 && !slices.Contains(c.Ciphers, row.Cipher()):
+		against = "is not made of a cipher that the context's policy lists"
+	case len(c.Modes) != 0 && !slices.Contains(c.Modes, row.Mode()):
+		against = "is not in a mode that the context's policy lists"
+	case row.Name != c.Algorithm && !lists(c, row.Name):
 		against = "is not one that the context's policy lists"
 	default:
 		return "", true
@@ -208,4 +157,12 @@ func Algorithm(c *directory.Context, row algs.Row) (warning string, allowed bool
 	default:
 		return "", false
 	}
+}
+
+// lists reports whether a policy names an algorithm, or names none and is content with ciphers and modes.
+func lists(c *directory.Context, name algs.Name) bool {
+	if len(c.Allowed) == 0 {
+		return len(c.Ciphers)+len(c.Modes) != 0
+	}
+	return slices.Contains(c.Allowed, name)
 }

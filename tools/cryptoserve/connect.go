@@ -16,29 +16,73 @@ const (
 	caFileBytes    = 1 << 20
 )
 
-// client returns a client of the server that the options name. Without a token it can only ask for the state.
-func (a *app) client(withToken bool) (*client.Client, error) {
-	server := firstOf(a.server, a.getenv("CRYPTOSERVE_SERVER"))
-	if server == "" {
-		return nil, &hintError{
+// connection is which server is meant, whom its certificate is checked against, and which token it gets.
+type connection struct {
+	server string
+	ca     []byte // PEM; nil means the system's
+	token  client.StaticToken
+	saved  bool // the token is that of the last login
+}
+
+// connection finds it in the options, the environment and the credentials of the last login, in this order. The saved token and
+// CA are for the saved server only.
+func (a *app) connection(withToken bool) (connection, error) {
+	c := connection{server: firstOf(a.server, a.getenv("CRYPTOSERVE_SERVER"))}
+	caFile := firstOf(a.caFile, a.getenv("CRYPTOSERVE_CA"))
+	var saved *credentials
+	if c.server == "" || caFile == "" || withToken && !a.namesToken() {
+		var err error
+		if saved, err = a.saved(); err != nil {
+			return c, err
+		}
+	}
+	if c.server == "" && saved != nil {
+		c.server = saved.Server
+	}
+	if c.server == "" {
+		return c, &hintError{
 			err:  usagef("no server is named"),
 			hint: "add --server https://HOST:8443, or set CRYPTOSERVE_SERVER",
 		}
 	}
-	cfg := client.Config{Server: server, UserAgent: "cryptoserve/" + version, Timeout: a.timeout}
-	if name := firstOf(a.caFile, a.getenv("CRYPTOSERVE_CA")); name != "" {
-		pem, err := readFile(name, caFileBytes)
-		if err != nil {
-			return nil, fmt.Errorf("read the CA file %s: %w", name, err)
-		}
-		cfg.CA = pem
+	if saved != nil && !sameServer(saved.Server, c.server) {
+		saved = nil
 	}
-	if withToken {
-		token, err := a.token()
+	switch {
+	case caFile != "":
+		pem, err := readFile(caFile, caFileBytes)
 		if err != nil {
-			return nil, err
+			return c, fmt.Errorf("read the CA file %s: %w", caFile, err)
 		}
-		cfg.Token = token
+		c.ca = pem
+	case saved != nil && saved.CA != "":
+		c.ca = []byte(saved.CA)
+	}
+	if !withToken {
+		return c, nil
+	}
+	if saved != nil && !a.namesToken() {
+		c.token, c.saved = client.StaticToken(saved.Token), true
+		return c, nil
+	}
+	var err error
+	c.token, err = a.token()
+	return c, err
+}
+
+// client returns a client of the server that is meant. Without a token it can only do what needs none.
+func (a *app) client(withToken bool) (*client.Client, error) {
+	c, err := a.connection(withToken)
+	if err != nil {
+		return nil, err
+	}
+	return a.connect(c)
+}
+
+func (a *app) connect(to connection) (*client.Client, error) {
+	cfg := client.Config{Server: to.server, CA: to.ca, UserAgent: "cryptoserve/" + version, Timeout: a.timeout}
+	if to.token != "" {
+		cfg.Token = to.token
 	}
 	c, err := client.New(cfg)
 	if err != nil {

@@ -27,44 +27,64 @@ func (a *app) group(name, short string, commands ...*cobra.Command) *cobra.Comma
 }
 
 func (a *app) contextCommand() *cobra.Command {
-	return a.group("context", "Make, list and rotate contexts", a.contextCreateCommand(), a.contextListCommand(), a.contextRotateCommand())
+	return a.group("context", "Make, list, change and rotate contexts",
+		a.contextCreateCommand(), a.contextListCommand(), a.contextRotateCommand(),
+		a.contextShowCommand(), a.contextChangeCommand(),
+		a.contextSwitchCommand("disable", "Make a context serve nothing until it is enabled",
+			"Nothing is encrypted or decrypted in it then. Nothing is lost.",
+			func(ctx context.Context, c *client.Client, name string) (wire.ContextDetail, error) {
+				return c.DisableContext(ctx, name)
+			}),
+		a.contextSwitchCommand("enable", "Make a disabled context serve again",
+			"Its key versions are as they were before it was disabled.",
+			func(ctx context.Context, c *client.Client, name string) (wire.ContextDetail, error) {
+				return c.EnableContext(ctx, name)
+			}),
+		a.contextMinimumCommand(), a.contextDeleteCommand(), a.contextExplainCommand())
 }
 
 func (a *app) contextCreateCommand() *cobra.Command {
 	var req wire.CreateContextRequest
-	var p wire.AlgorithmPolicy
+	var o contextOptions
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a context with a first key version",
 		Long: `Make a context with a first key version. Only its name is needed.
 
-Without --algorithm it encrypts with AES-256-GCM, or with --require-quantum-safe with a
-hybrid. --enforcement says what happens when a request names another algorithm than
---allow, --minimum-bits and --require-quantum-safe tell: none, warn or enforce.`,
+Without --algorithm it encrypts with what the file of --layers resolves to, else with
+AES-256-GCM, or with --require-quantum-safe with a hybrid. --enforcement says what happens
+when a request names an algorithm other than --allow, --allow-cipher, --allow-mode,
+--minimum-bits and --require-quantum-safe tell: none, warn or enforce.`,
 		Example: `  cryptoserve context create invoices --description "what customers owe"
   cryptoserve context create archive --require-quantum-safe --enforcement enforce
   cryptoserve context create cards --allow AES-256-GCM --minimum-bits 256 --enforcement enforce`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&req.Description, "description", "", "what it is for, as `text`")
-	flags.StringVar(&req.Algorithm, "algorithm", "", "`name` of its algorithm, see 'cryptoserve algorithms'")
-	flags.IntVar(&req.Format, "format", 0, "ciphertext `format`, 3 or 4 (default 4)")
-	flags.StringVar(&req.Derivation, "derivation", "", "`salted` (default) or deterministic")
-	flags.StringVar(&p.Enforcement, "enforcement", "none", "`none, warn or enforce`")
-	flags.StringSliceVar(&p.AllowedAlgorithms, "allow", nil, "`name` of an algorithm that requests may choose; can be repeated")
-	flags.IntVar(&p.MinimumBits, "minimum-bits", 0, "least `bits` of security")
-	flags.BoolVar(&p.RequireQuantumSafe, "require-quantum-safe", false, "only algorithms that withstand quantum computers")
+	o.register(cmd)
+	cmd.Flags().StringVar(&req.Derivation, "derivation", "", "`salted` (default) or deterministic")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		req.Name = args[0]
-		for _, name := range []string{"enforcement", "allow", "minimum-bits", "require-quantum-safe"} {
+		req.Name, req.Description, req.Algorithm, req.Format = args[0], o.description, o.algorithm, o.format
+		req.RotateAfter, req.SelfService = o.rotateAfter, o.selfService
+		for _, name := range policyFlags {
 			if cmd.Flags().Changed(name) {
+				p := o.policy
 				p.AllowedAlgorithms = append([]string{}, p.AllowedAlgorithms...) // never null
 				req.AlgorithmPolicy = &p
 			}
 		}
+		if cmd.Flags().Changed("rotation-days") {
+			req.RotationDays = &o.rotationDays
+		}
+		if o.layersFile != "" {
+			var err error
+			if req.Layers, err = readLayers(o.layersFile); err != nil {
+				return err
+			}
+		}
 		return inquire(cmd.Context(), a, func(ctx context.Context, c *client.Client) (wire.Context, error) {
-			return c.CreateContext(ctx, req)
+			made, err := c.CreateContext(ctx, req)
+			a.warn(made.Warnings)
+			return made, err
 		}, func(w io.Writer, c wire.Context) error {
 			return rows(w,
 				[2]string{"name", c.Name}, [2]string{"description", c.Description}, [2]string{"algorithm", c.Algorithm},

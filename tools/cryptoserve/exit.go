@@ -73,6 +73,8 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, client.ErrNoToken):
 		return exitUsage
+	case errors.Is(err, errDenied):
+		return exitDenied
 	default:
 		return exitError
 	}
@@ -103,6 +105,10 @@ var problemHints = map[string]string{
 var routeHints = map[string]string{
 	"range-not-satisfiable": "give a --range within the plaintext",
 	"length-required":       "name a file in the place of a pipe",
+	"authorization-pending": "approve the sign-in with 'cryptoserve approve-login', then try again",
+	"slow-down":             "wait a little, then try again",
+	"expired":               "begin the sign-in again",
+	"access-denied":         "ask who denied it, or begin the sign-in again",
 }
 
 // hintFor returns the next step after an error, empty if there is none to name.
@@ -131,7 +137,7 @@ func hintFor(err error) string {
 	case errors.Is(err, client.ErrAnswer):
 		return "check --server: something else may answer there"
 	case errors.Is(err, client.ErrNoToken):
-		return "name a file with an access token with --token-file, or set CRYPTOSERVE_TOKEN_FILE"
+		return "name a file with an access token with --token-file, set CRYPTOSERVE_TOKEN_FILE, or run 'cryptoserve login'"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "check that the node is well with 'cryptoserve status', or allow more time with --timeout"
 	default:

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	return a.group("key", "Make, import and manage key objects, and encrypt to them",
+	return a.group("key", "Make, import and manage key objects, and encrypt to them", append(a.keyLifeCommands(),
 		a.keyCreateCommand(), a.keyListCommand(), a.keyShowCommand(),
 		a.keyChangeCommand("rotate", "Give a key a new version, which protects from now on",
 			"What older versions signed or encrypted can still be verified and decrypted.",
@@ -32,7 +32,7 @@ func (a *app) keyCommand() *cobra.Command {
 			func(ctx context.Context, c *client.Client, name string) (wire.Key, error) {
 				return c.EnableKey(ctx, name)
 			}),
-		a.keyPublicCommand(), a.keyImportCommand(), a.keyEncryptCommand(), a.keyDecryptCommand())
+		a.keyPublicCommand(), a.keyImportCommand(), a.keyEncryptCommand(), a.keyDecryptCommand())...)
 }
 
 // keyOptions are the options of a key object to be made.

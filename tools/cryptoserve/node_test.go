@@ -42,6 +42,7 @@ type node struct {
 	open   bool   // end each stream in order, but without saying that it is complete
 	last   string // the last request but those for the state: method, path, body
 	count  int    // of requests
+	waits  bool   // answer changes with the approval that they wait for
 }
 
 // header is what stands before the body of the stand-in's ciphertexts.
@@ -66,6 +67,7 @@ func (n *node) change(args []string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.status, n.code, n.state, n.page, n.pairs, n.cut, n.open = 0, "", "operational", false, false, false, false
+	n.waits = false
 	switch {
 	case len(args) == 3 && args[0] == "problem":
 		status, err := strconv.Atoi(args[1])
@@ -86,6 +88,9 @@ func (n *node) change(args []string) error {
 	case len(args) == 1 && args[0] == "open":
 		n.open = true
 		return nil
+	case len(args) == 1 && args[0] == "waits":
+		n.waits = true
+		return nil
 	case len(args) == 1 && args[0] == "well":
 		return nil
 	default:
@@ -95,7 +100,7 @@ func (n *node) change(args []string) error {
 
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
-	status, code, state, page, pairs := n.status, n.code, n.state, n.page, n.pairs
+	status, code, state, page, pairs, waits := n.status, n.code, n.state, n.page, n.pairs, n.waits
 	n.mu.Unlock()
 	streams := r.Header.Get("Content-Type") == "application/octet-stream"
 	switch {
@@ -104,10 +109,14 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("<html>hello</html>"))
 	case r.URL.Path == "/health/state" && status == 0:
 		answer(w, stateStatus(state), "application/json", stateOf(state))
-	case r.URL.Path != "/health/state" && r.Header.Get("Authorization") != "Bearer "+goodToken:
+	case r.URL.Path != "/health/state" && !signsIn(r) && r.Header.Get("Authorization") != "Bearer "+goodToken:
 		refuse(w, 401, "unauthenticated")
 	case status != 0:
 		refuse(w, status, code)
+	case waits:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, cannedApproval)
 	case streams && pairs:
 		refuse(w, 403, "algorithm-disallowed")
 	case streams:
@@ -161,10 +170,12 @@ func (n *node) compute(w http.ResponseWriter, r *http.Request, body []byte) {
 	case "/api/v1/legacy-imports":
 		importLegacy(w, body)
 	default:
-		if text, ok := canned[r.Method+" "+r.URL.Path]; ok {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, text)
-			return
+		for _, of := range cannedOf {
+			if text, ok := of[r.Method+" "+r.URL.Path]; ok {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, text)
+				return
+			}
 		}
 		refuse(w, 404, "not-found")
 	}
@@ -417,7 +428,10 @@ const cannedContext = `{"name":"invoices","description":"what is owed","algorith
 	`"status":"active","key_id":"key_invoices_1","version":1,"created_at":"2031-01-01T00:00:00Z",` +
 	`"algorithm_policy":{"enforcement":"none","allowed_algorithms":[],"minimum_bits":0,"require_quantum_safe":false}}`
 
-// canned are the answers of routes that need no thought.
+// cannedOf are the answers of routes that need no thought, by the file of the commands that call them: each adds its own.
+var cannedOf = []map[string]string{canned}
+
+// canned are those of the first files.
 var canned = map[string]string{
 	"GET /api/v1/algorithms": `{"algorithms":[` +
 		`{"name":"AES-256-GCM","class":"aead","key_bits":256,"security_bits":256,"quantum_safe":true,"source":"SP 800-38D",` +

@@ -20,6 +20,9 @@ Each option can come from the environment instead:
   --ca           CRYPTOSERVE_CA
   --token-file   CRYPTOSERVE_TOKEN_FILE, or the token itself in CRYPTOSERVE_TOKEN
 
+What neither names comes from the last 'cryptoserve login', which is kept in
+~/.cryptoserve, or in the folder that CRYPTOSERVE_HOME names.
+
 Exit codes: 0 done, 1 error, 2 wrong use of the command line, 3 denied,
 4 sealed, not ready or not reachable, 5 conflict.`
 
@@ -121,6 +124,10 @@ func (a *app) commandGroups() []commandGroup {
 			a.contextCommand(), a.keyCommand(), a.importLegacyCommand(), a.algorithmsCommand(), a.fipsCommand(), a.statusCommand(),
 			a.versionCommand(),
 		}},
+		{"Access", slices.Concat(
+			a.tenantCommands(), a.applicationCommands(), a.accountCommands(),
+			a.policyCommands(), a.lifecycleCommands(), a.settingsCommands(),
+		)},
 	}
 }
 
