@@ -83,7 +83,7 @@ func exitCode(err error) int {
 // problemHints says for each problem code what the person at the keyboard can do.
 var problemHints = map[string]string{
 	"unauthenticated":        "the access token is wrong, has ended or was revoked: put a new one into the token file",
-	"forbidden":              "ask an administrator to grant this to the application that the token belongs to",
+	"forbidden":              "ask an administrator: the token's owner lacks a grant or role for this, or a policy refuses it, as the line above says",
 	"decrypt-failed":         "give the same --context and --aad as for encrypt, and the whole ciphertext",
 	"context-mismatch":       "give the --context that the data was encrypted in",
 	"not-found":              "check the spelling of the names",

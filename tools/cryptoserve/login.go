@@ -114,8 +114,7 @@ func (a *app) deviceLogin(ctx context.Context, c *client.Client) (wire.SessionRe
 	if err != nil {
 		return none, err
 	}
-	a.note("to sign in, open %s and enter the code %s", printable(d.VerificationURI), printable(d.UserCode))
-	a.note("or, where you are signed in already, run: cryptoserve approve-login %s", printable(d.UserCode))
+	a.note("to sign in, run where you are signed in already: cryptoserve approve-login %s", printable(d.UserCode))
 	interval := time.Duration(max(d.Interval, 0)) * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(d.ExpiresIn)*time.Second, errors.New("nobody approved the sign-in in time"))
 	defer cancel()
