@@ -3,6 +3,8 @@ package hsm
 import (
 	"errors"
 	"log/slog"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,9 @@ type Config struct {
 	Module string
 	// TokenLabel is the label of the token, at most 32 bytes. Slot numbers change, so there is no way to give one.
 	TokenLabel string
+	// NodeLabel is the label of the node key. Empty means cs-node. Nodes that share a token need cs-node-<suffix> with a suffix
+	// of their own: lower-case letters, digits and hyphens, at most 64 bytes in all.
+	NodeLabel string
 	// PIN is the user PIN. The Token keeps a copy of its own.
 	PIN secret.Bytes
 	// Sessions is how many calls to the token may run at once. Zero means 8; the most is 1024.
@@ -39,13 +44,30 @@ type Config struct {
 }
 
 const (
-	maxLabel    = 32 // CK_TOKEN_INFO.label, PKCS#11 v2.40 section 3.2
-	maxSessions = 1024
-	maxKeys     = 65536
+	maxLabel     = 32 // CK_TOKEN_INFO.label, PKCS#11 v2.40 section 3.2
+	maxNodeLabel = 64
+	maxSessions  = 1024
+	maxKeys      = 65536
 )
+
+var nodeLabels = regexp.MustCompile(`^` + LabelNode + `(-[a-z0-9-]+)?$`)
+
+// specs returns the table of keys with the label of this node's key in it.
+func (c *Config) specs() []spec {
+	own := slices.Clone(specs)
+	for i := range own {
+		if own[i].label == LabelNode {
+			own[i].label = c.NodeLabel
+		}
+	}
+	return own
+}
 
 // withDefaults returns the configuration with every default filled in, or every problem in it.
 func (c Config) withDefaults() (Config, error) {
+	if c.NodeLabel == "" {
+		c.NodeLabel = LabelNode
+	}
 	if c.Sessions == 0 {
 		c.Sessions = 8
 	}
@@ -67,6 +89,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := checkLabel(c.TokenLabel); err != nil {
 		problems = append(problems, err)
+	}
+	if !nodeLabels.MatchString(c.NodeLabel) || len(c.NodeLabel) > maxNodeLabel {
+		problems = append(problems, errors.New("the label of the node key is neither cs-node nor cs-node- with a suffix of lower-case "+
+			"letters, digits and hyphens, 64 bytes in all"))
 	}
 	if c.Sessions < 1 || c.Sessions > maxSessions {
 		problems = append(problems, errors.New("the number of sessions is not between 1 and 1024"))

@@ -12,6 +12,11 @@
 // CKM_RSA_AES_KEY_WRAP; LegacyExpand derives from the master key of an imported deployment. GenerateWrapped and
 // WrappedSigner do the same for the appliance's own pairs.
 //
+// # Joining a cluster
+//
+// PrepareJoin makes a token ready, TransferKeys wraps the keys of another token for it, ReceiveKeys unwraps them; AdoptKeys takes
+// keys that are there already. No host sees a key. Trust is the security officer's part, in a process of its own.
+//
 // # Sessions and concurrency
 //
 // All methods may be called by many goroutines. Each call to the token borrows a session for its whole length and waits

@@ -21,6 +21,7 @@ import (
 
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/fault"
+	"cryptoserve/hsm/internal/p11"
 )
 
 // GenerateKey makes a key in the token. It leaves it only as the returned blob: its value, or its PKCS#8 form, wrapped by
@@ -196,18 +197,22 @@ func (c *curve) parsePoint(b []byte) (*ecdsa.PublicKey, error) {
 
 // readRSA reads the public key of an RSA pair from either half, and refuses one of another size.
 func (t *Token) readRSA(s *session, k *kind, h pkcs11.ObjectHandle) (*rsa.PublicKey, error) {
-	modulus, err := read(t.module, s, h, pkcs11.CKA_MODULUS)
+	return readRSAKey(t.module, s, k.bits, h)
+}
+
+func readRSAKey(m p11.Module, s *session, bits int, h pkcs11.ObjectHandle) (*rsa.PublicKey, error) {
+	modulus, err := read(m, s, h, pkcs11.CKA_MODULUS)
 	if err != nil {
 		return nil, err
 	}
-	exponent, err := read(t.module, s, h, pkcs11.CKA_PUBLIC_EXPONENT)
+	exponent, err := read(m, s, h, pkcs11.CKA_PUBLIC_EXPONENT)
 	if err != nil {
 		return nil, err
 	}
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
-	if n.BitLen() != k.bits || n.Bit(0) == 0 || !e.IsInt64() || e.Int64() < rsaExponent || e.Int64() > 1<<31-1 || e.Bit(0) == 0 {
+	if n.BitLen() != bits || n.Bit(0) == 0 || !e.IsInt64() || e.Int64() < rsaExponent || e.Int64() > 1<<31-1 || e.Bit(0) == 0 {
 		return nil, fmt.Errorf("an RSA key of %d bits with a public exponent of %d, not of %d with an odd one from 65537 to 2^31",
-			n.BitLen(), e.BitLen(), k.bits)
+			n.BitLen(), e.BitLen(), bits)
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 }

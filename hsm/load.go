@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/pkcs11"
@@ -36,7 +37,7 @@ type identity struct {
 	node        *ecdsa.PublicKey
 }
 
-func (id *identity) differs(other *identity) (label string, differs bool) {
+func (id *identity) differs(other *identity, nodeLabel string) (label string, differs bool) {
 	switch {
 	case !bytes.Equal(id.master, other.master):
 		return LabelMaster, true
@@ -45,7 +46,7 @@ func (id *identity) differs(other *identity) (label string, differs bool) {
 	case !bytes.Equal(id.wrapSecret, other.wrapSecret):
 		return LabelWrapSecret, true
 	case !id.node.Equal(other.node):
-		return LabelNode, true
+		return nodeLabel, true
 	default:
 		return "", false
 	}
@@ -61,20 +62,61 @@ func (t *Token) MasterKCV() []byte {
 	return bytes.Clone(keys.identity.master)
 }
 
-// Provisioned tells whether the token holds the keys of an appliance. Some but not all of them is an error that names
-// the missing ones: nothing is made beside what is there.
+// KCVs are the key check values of the keys that every node of a cluster has, 8 bytes each. They are not secret.
+type KCVs struct {
+	Master      []byte // HMAC-SHA256(key, "cryptoserve/kcv")
+	WrapPrivate []byte // SHA-256(KWP(key, 32 zero bytes))
+	WrapSecret  []byte // the same
+}
+
+// KeyCheckValues returns the key check values of the loaded keys, empty ones before Provision, Load, ReceiveKeys or AdoptKeys.
+func (t *Token) KeyCheckValues() KCVs {
+	keys := t.keys.Load()
+	if keys == nil {
+		return KCVs{}
+	}
+	return keys.identity.kcvs()
+}
+
+func (id *identity) kcvs() KCVs {
+	return KCVs{bytes.Clone(id.master), bytes.Clone(id.wrapPrivate), bytes.Clone(id.wrapSecret)}
+}
+
+// differs names the first key whose check value is not the same, or is none.
+func (k KCVs) differs(other KCVs) (label string, differs bool) {
+	for _, pair := range []struct {
+		label   string
+		one, to []byte
+	}{
+		{LabelMaster, k.Master, other.Master},
+		{LabelWrapPrivate, k.WrapPrivate, other.WrapPrivate},
+		{LabelWrapSecret, k.WrapSecret, other.WrapSecret},
+	} {
+		if len(pair.one) != kcvBytes || !bytes.Equal(pair.one, pair.to) {
+			return pair.label, true
+		}
+	}
+	return "", false
+}
+
+// Provisioned tells whether the token holds the keys of an appliance. One that is joining a cluster does not yet. Some but not
+// all of the keys is an error that names the missing ones: nothing is made beside what is there.
 func (t *Token) Provisioned(ctx context.Context) (bool, error) {
 	const op = "hsm.Provisioned"
 	var present, missing []string
+	var joining bool
 	err := t.do(ctx, op, func(s *session) (err error) {
-		present, missing, err = t.inventory(s)
+		present, missing, joining, err = t.inventory(s)
 		return err
 	})
 	switch {
 	case err != nil:
 		return false, err
-	case len(present) == 0:
+	case joining, len(present) == 0, slices.Equal(present, []string{t.cfg.NodeLabel}):
 		return false, nil
+	case slices.Equal(missing, []string{t.cfg.NodeLabel}):
+		return false, fault.Wrap(fault.Conflict, op, "the token has the keys of a cluster but no "+t.cfg.NodeLabel+": check the label of "+
+			"the node key; a new node joins with the keys shared or preloaded", ErrNotProvisioned)
 	case len(missing) > 0:
 		return false, fault.Wrap(fault.Conflict, op, "the token lacks "+strings.Join(missing, ", ")+" but has "+
 			strings.Join(present, ", ")+"; restore the token, or delete the rest if nothing was ever encrypted with it", ErrNotProvisioned)
@@ -83,20 +125,24 @@ func (t *Token) Provisioned(ctx context.Context) (bool, error) {
 	}
 }
 
-// inventory sorts the labels by whether the token has any object with them.
-func (t *Token) inventory(s *session) (present, missing []string, err error) {
-	for _, label := range Labels() {
+// inventory sorts the labels by whether the token has any object with them. joining tells whether it has a pair that waits for
+// the keys of a cluster.
+func (t *Token) inventory(s *session) (present, missing []string, joining bool, err error) {
+	for _, label := range append(labels(t.specs), LabelJoin) {
 		found, err := t.findLabel(s, label)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, false, err
 		}
-		if len(found) > 0 {
+		switch {
+		case label == LabelJoin:
+			joining = len(found) > 0
+		case len(found) > 0:
 			present = append(present, label)
-		} else {
+		default:
 			missing = append(missing, label)
 		}
 	}
-	return present, missing, nil
+	return present, missing, joining, nil
 }
 
 // findLabel is the package's findLabel, where nothing found counts only while the token answers: SoftHSM2 finds no
@@ -123,13 +169,54 @@ func (t *Token) Load(ctx context.Context) error {
 
 func (t *Token) load(s *session) error {
 	const op = "hsm.Load"
-	var keys keySet
-	for i := range specs {
-		h, err := t.find(s, &specs[i])
-		if err != nil {
-			return err
+	joining, err := t.findLabel(s, LabelJoin)
+	if err != nil {
+		return err
+	}
+	if len(joining) > 0 {
+		return fault.Wrap(fault.Unavailable, op, "the token has a "+LabelJoin+": it has not finished joining, so its keys are not used; "+
+			"join again", ErrNotProvisioned)
+	}
+	keys, err := t.gather(s)
+	if err != nil {
+		return err
+	}
+	if before := t.keys.Load(); before != nil {
+		if label, differs := before.identity.differs(keys.identity, t.cfg.NodeLabel); differs {
+			return fault.Wrap(fault.Conflict, op, "the token holds another "+label+" than before; put back the token that was "+
+				"here, or restart to use this one", ErrOtherMaster)
 		}
-		switch specs[i].label {
+	}
+	t.keys.Store(keys)
+	return nil
+}
+
+// gather finds and proves every key of the table.
+func (t *Token) gather(s *session) (*keySet, error) {
+	keys, err := t.gatherShared(s)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.specs {
+		if t.specs[i].label == t.cfg.NodeLabel {
+			keys.node, keys.identity.node, err = t.findNode(s, &t.specs[i])
+		}
+	}
+	return keys, err
+}
+
+// gatherShared finds and proves the keys that every node of a cluster has.
+func (t *Token) gatherShared(s *session) (*keySet, error) {
+	var keys keySet
+	for i := range t.specs {
+		if t.specs[i].label == t.cfg.NodeLabel {
+			continue
+		}
+		h, err := t.find(s, &t.specs[i])
+		if err != nil {
+			return nil, err
+		}
+		switch t.specs[i].label {
 		case LabelMaster:
 			keys.master = h
 		case LabelWrapPrivate:
@@ -138,22 +225,25 @@ func (t *Token) load(s *session) error {
 			keys.wrapSecret = h
 		}
 	}
-	node, err := t.module.KeyPair([]byte(LabelNode), []byte(LabelNode))
+	var err error
+	keys.identity, err = t.prove(s, &keys)
+	return &keys, err
+}
+
+// findNode finds and proves the node key.
+func (t *Token) findNode(s *session, sp *spec) (crypto.Signer, *ecdsa.PublicKey, error) {
+	if _, err := t.find(s, sp); err != nil {
+		return nil, nil, err
+	}
+	signer, err := t.module.KeyPair([]byte(sp.label), []byte(sp.label))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	keys.node = node
-	if keys.identity, err = t.prove(s, &keys); err != nil {
-		return err
+	pub, err := proveNode(signer)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prove %s: %w", sp.label, err)
 	}
-	if before := t.keys.Load(); before != nil {
-		if label, differs := before.identity.differs(keys.identity); differs {
-			return fault.Wrap(fault.Conflict, op, "the token holds another "+label+" than before; put back the token that was "+
-				"here, or restart to use this one", ErrOtherMaster)
-		}
-	}
-	t.keys.Store(&keys)
-	return nil
+	return signer, pub, nil
 }
 
 // find returns the handle of the key: of the private half when it is a pair.
@@ -201,7 +291,7 @@ func (t *Token) find(s *session, sp *spec) (pkcs11.ObjectHandle, error) {
 	return handle, nil
 }
 
-// prove uses every key once: it shows that the objects hold keys at all (a token on a full disk may keep empty ones),
+// prove uses every key but the node's once: it shows that the objects hold keys at all (a token on a full disk may keep empty ones),
 // that the token keeps to the restrictions it reports, and which keys they are.
 func (t *Token) prove(s *session, keys *keySet) (*identity, error) {
 	var id identity
@@ -214,9 +304,6 @@ func (t *Token) prove(s *session, keys *keySet) (*identity, error) {
 	}
 	if id.wrapSecret, err = t.proveWrapping(s, keys.wrapSecret, pkcs11.CKO_SECRET_KEY); err != nil {
 		return nil, fmt.Errorf("prove %s: %w", LabelWrapSecret, err)
-	}
-	if id.node, err = proveNode(keys.node); err != nil {
-		return nil, fmt.Errorf("prove %s: %w", LabelNode, err)
 	}
 	return &id, nil
 }
@@ -272,7 +359,7 @@ func (t *Token) proveWrapping(s *session, key pkcs11.ObjectHandle, class uint) (
 		if err := t.proveUnwrapped(s, key, wrapped, good); err != nil {
 			return nil, err
 		}
-	} else if err := t.mustRefuse(s, key, wrapped, "a key of another class", good); err != nil {
+	} else if err := t.mustRefuse(s, key, keyWrapPad(), wrapped, "a key of another class", good); err != nil {
 		return nil, err
 	}
 	for name, template := range map[string][]*pkcs11.Attribute{
@@ -280,7 +367,7 @@ func (t *Token) proveWrapping(s *session, key pkcs11.ObjectHandle, class uint) (
 		"a readable key":     secretTemplate(false, false, false),
 		"a permanent key":    secretTemplate(true, true, false),
 	} {
-		if err := t.mustRefuse(s, key, wrapped, name, template); err != nil {
+		if err := t.mustRefuse(s, key, keyWrapPad(), wrapped, name, template); err != nil {
 			return nil, err
 		}
 	}
@@ -309,8 +396,9 @@ func (t *Token) proveUnwrapped(s *session, key pkcs11.ObjectHandle, wrapped []by
 }
 
 // mustRefuse fails unless the token refuses the unwrap because of what was asked for.
-func (t *Token) mustRefuse(s *session, key pkcs11.ObjectHandle, wrapped []byte, what string, template []*pkcs11.Attribute) error {
-	h, err := t.module.UnwrapKey(s.handle, keyWrapPad(), key, wrapped, template)
+func (t *Token) mustRefuse(s *session, key pkcs11.ObjectHandle, mechanism []*pkcs11.Mechanism, wrapped []byte, what string,
+	template []*pkcs11.Attribute) error {
+	h, err := t.module.UnwrapKey(s.handle, mechanism, key, wrapped, template)
 	if err == nil {
 		return errors.Join(fault.New(fault.Conflict, "hsm.Load", "the token does not keep to CKA_UNWRAP_TEMPLATE: it unwrapped "+what+
 			"; this module cannot protect wrapped keys and is not used"), t.module.DestroyObject(s.handle, h))

@@ -21,12 +21,18 @@ import (
 // tool.
 func (t *Token) Provision(ctx context.Context) error {
 	const op = "hsm.Provision"
+	return t.alone(ctx, op, t.provision)
+}
+
+// alone runs f while it holds every session of a token that is up, for work that opens the token anew. What went wrong with
+// the token counts as an outage.
+func (t *Token) alone(ctx context.Context, op string, f func(all []*session) error) error {
 	return t.exclusively(ctx, op, func(all []*session) error {
 		if err := t.health.Load().refuse(op); err != nil {
 			return err
 		}
-		err := describe(op, t.provision(all))
-		if class := classOf(err); class == classGone || !t.attached {
+		err := describe(op, f(all))
+		if class := classOf(err); err != nil && (class == classGone || !t.attached) {
 			t.markDown(err)
 		}
 		return err
@@ -36,19 +42,22 @@ func (t *Token) Provision(ctx context.Context) error {
 func (t *Token) provision(all []*session) error {
 	const op = "hsm.Provision"
 	s := all[0]
-	present, _, err := t.inventory(s)
+	present, _, joining, err := t.inventory(s)
 	if err != nil {
 		return err
+	}
+	if joining {
+		present = append(present, LabelJoin)
 	}
 	if len(present) > 0 {
 		return fault.New(fault.Conflict, op, "the token already has "+strings.Join(present, ", ")+
 			"; nothing was made. Load them, or use an empty token")
 	}
 	var made []pkcs11.ObjectHandle
-	for i := range specs {
-		handles, err := t.generate(s, &specs[i])
+	for i := range t.specs {
+		handles, err := t.generate(s, &t.specs[i])
 		if err != nil {
-			return t.undo(s, made, fmt.Errorf("make %s: %w", specs[i].label, err))
+			return t.undo(s, made, fmt.Errorf("make %s: %w", t.specs[i].label, err))
 		}
 		made = append(made, handles...)
 	}
@@ -57,12 +66,12 @@ func (t *Token) provision(all []*session) error {
 	}
 	if err := t.reconnect(all); err != nil {
 		t.keys.Store(nil)
-		return leftBehind(err)
+		return t.leftBehind(err)
 	}
 	// load compares with the keys before the token was opened anew.
 	if err := t.load(s); err != nil {
 		t.keys.Store(nil)
-		return leftBehind(err)
+		return t.leftBehind(err)
 	}
 	return nil
 }
@@ -77,18 +86,18 @@ func (t *Token) undo(s *session, made []pkcs11.ObjectHandle, cause error) error 
 		}
 	}
 	if len(failed) > 0 {
-		return leftBehind(errors.Join(append([]error{cause}, failed...)...))
+		return t.leftBehind(errors.Join(append([]error{cause}, failed...)...))
 	}
 	return cause
 }
 
 // leftBehind tells the operator what to do about objects that could not be deleted.
-func leftBehind(cause error) error {
+func (t *Token) leftBehind(cause error) error {
 	_, row, ok := lookUp(cause)
 	if !ok {
 		row.kind = fault.Of(cause)
 	}
-	return fault.Wrap(row.kind, "hsm.Provision", "the token may be left with some of "+strings.Join(Labels(), ", ")+
+	return fault.Wrap(row.kind, "hsm.Provision", "the token may be left with some of "+strings.Join(labels(t.specs), ", ")+
 		"; nothing is encrypted with them: delete them with the vendor's tool, then start again", cause)
 }
 

@@ -165,7 +165,7 @@ func (r *Report) objects(m p11.Module, c *Config, op string, slot uint, token pk
 		return err
 	}
 	r.LoggedIn = true
-	for _, label := range Labels() {
+	for _, label := range labels(c.specs()) {
 		found, err := findLabel(m, &session{handle: h}, label)
 		if err != nil {
 			return describe(op, err)

@@ -57,9 +57,15 @@ func newRig(tb testing.TB) *rig {
 	if err := InitToken(module, testLabel, pin(testSOPIN), pin(testPIN)); err != nil {
 		tb.Fatal(err)
 	}
+	return rigFor(tb, module, store, testLabel)
+}
+
+// rigFor makes the configuration to open a token that is there.
+func rigFor(tb testing.TB, module string, store *softhsm.Store, label string) *rig {
+	tb.Helper()
 	r := &rig{store: store, log: &lockedBuffer{}}
 	r.cfg = Config{
-		Module: module, TokenLabel: testLabel, PIN: pin(testPIN), Sessions: 4,
+		Module: module, TokenLabel: label, PIN: pin(testPIN), Sessions: 4,
 		ProbeInterval: 10 * time.Millisecond,
 		Log:           slog.New(slog.NewTextHandler(r.log, nil)),
 		wrapModule: func(m p11.Module) p11.Module {

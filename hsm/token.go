@@ -15,6 +15,7 @@ type Token struct {
 	cfg     Config
 	module  p11.Module
 	pool    *pool
+	specs   []spec // the keys of this node's token
 	release func() // gives up the ownership of the module
 
 	// Whoever holds a session may read these, whoever holds all of them may change them.
@@ -68,6 +69,7 @@ func open(c Config, release func()) (*Token, error) {
 	t := &Token{
 		cfg:     c,
 		module:  m,
+		specs:   c.specs(),
 		pool:    newPool(c.Sessions),
 		ring:    newKeyring(c.UnwrappedKeys),
 		release: release,
