@@ -11,7 +11,7 @@ DEVDIR  ?= .dev
 
 # How long each fuzz target runs, and each package's tests may.
 FUZZTIME    ?= 10s
-TESTTIMEOUT ?= 8m
+TESTTIMEOUT ?= 20m
 # More to measure, such as BENCHFLAGS='--sizes 32,1024,65536'.
 BENCHFLAGS ?=
 
@@ -21,7 +21,7 @@ BUILD := build -trimpath -buildvcs=false
 # The frozen Go Cryptographic Module that programs are built with: https://go.dev/doc/security/fips140
 FIPS140 ?= v1.0.0
 
-.PHONY: help deps build run test race lint fmt vectors bigfile bench fuzz clean
+.PHONY: help deps netdeps build run cluster test race chaos lint fmt vectors bigfile bench fuzz clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,12 +29,21 @@ help: ## Show the targets
 deps: ## Install SoftHSM2 when it is missing
 	@$(GO) run ./softhsm/cmd/softhsm-install
 
+# Not for a node: only the tests of clusters need them.
+netdeps:
+	@tools/netdeps.sh
+
 build: ## Build bin/cryptoserved and bin/cryptoserve
 	GOFIPS140=$(FIPS140) CGO_ENABLED=1 $(GO) $(BUILD) -ldflags '-X cryptoserve/appliance.Version=$(VERSION)' -o bin/cryptoserved ./appliance/cmd/cryptoserved
 	GOFIPS140=$(FIPS140) CGO_ENABLED=0 $(GO) $(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/cryptoserve ./tools/cryptoserve
 
 run: deps build ## Run one node in .dev and show an encrypt and a decrypt
 	@exec tools/run.sh $(DEVDIR) $(LISTEN)
+
+CLUSTERDIR ?= .cluster
+
+cluster: deps build ## Run three nodes of one cluster in .cluster and say how to use them
+	@exec tools/cluster.sh $(CLUSTERDIR)
 
 # Pure computation with long lists of vectors: the race detector makes them ten times as slow and has nothing to find.
 PURE := ./engine/kdf ./engine/kem ./engine/password ./engine/signature
@@ -44,14 +53,21 @@ PURE := ./engine/kdf ./engine/kem ./engine/password ./engine/signature
 WHOLE := ./appliance/systemtest
 LOADED := UnderLoad|StopLosesNoRequest|TokenAway|GraceServesCachedKeys
 
-test: deps ## Run all tests, with the race detector where there is something to race
+test: deps netdeps ## Run all tests, with the race detector where there is something to race
 	$(GO) vet ./...
 	$(GO) test -race -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -vxF "$$($(GO) list $(PURE) $(WHOLE))")
 	$(GO) test -race -timeout $(TESTTIMEOUT) -run '$(LOADED)' $(WHOLE)
 	$(GO) test -timeout $(TESTTIMEOUT) $(WHOLE) $(PURE)
 
-race: deps ## Run all tests, each with the race detector
+race: deps netdeps ## Run all tests, each with the race detector
 	$(GO) test -race -timeout 20m ./...
+
+# Which faults come when, 0 for others each time, and for how long.
+SEED    ?= 0
+MINUTES ?= 10
+
+chaos: deps netdeps ## Break a cluster for MINUTES (10), with SEED (0: a new one), and check what it promised; needs root
+	$(GO) test -count=1 -timeout 0 -v -run 'TestChaosOn' ./appliance/clustertest -args -seed $(SEED) -minutes $(MINUTES)
 
 lint: ## Run the pinned linters
 	$(LINT) run --timeout 15m

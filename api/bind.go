@@ -65,6 +65,7 @@ var longest = map[string]int{
 	"jws":                 0,
 	"public_key":          8 << 10,
 	"peer_public_key_pem": 8 << 10,
+	"fingerprint":         128,
 }
 
 // into decodes a body into a wire type that it points to. It may change the body. Errors are those of object, and fields of

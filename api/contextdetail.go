@@ -26,6 +26,9 @@ func (s *Server) changeContext(x *exchange) error {
 	if err := formatAndRotation(spec, in.Format, in.RotationDays); err != nil {
 		return err
 	}
+	if err := consistency(spec, in.Consistency); err != nil {
+		return err
+	}
 	if err := algorithmPolicy(spec, in.AlgorithmPolicy); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func wireContext(info engine.ContextInfo) wire.Context {
 			MinimumBits: int(c.MinimumBits), RequireQuantumSafe: c.QuantumSafe, AllowedCiphers: c.Ciphers, AllowedModes: c.Modes,
 		},
 		Layers: wireLayers(c.Layers), RotationDays: int(c.RotationDays), RotateAfter: c.RotateAfter, SelfService: c.SelfService,
-		MinimumVersion: c.MinimumVersion, Revision: c.Revision,
+		MinimumVersion: c.MinimumVersion, Revision: c.Revision, Consistency: c.Consistency.String(),
 	}
 	for _, name := range c.Allowed {
 		out.AlgorithmPolicy.AllowedAlgorithms = append(out.AlgorithmPolicy.AllowedAlgorithms, string(name))
@@ -83,7 +83,18 @@ func contextSpec(in *wire.CreateContextRequest) (engine.ContextSpec, error) {
 	default:
 		return spec, malformedField("derivation", "is neither salted nor deterministic")
 	}
+	if err := consistency(&spec, in.Consistency); err != nil {
+		return spec, err
+	}
 	return spec, algorithmPolicy(&spec, in.AlgorithmPolicy)
+}
+
+func consistency(spec *engine.ContextSpec, name string) error {
+	var known bool
+	if spec.Consistency, known = directory.ParseConsistency(name); !known {
+		return malformedField("consistency", "is neither lease nor strict")
+	}
+	return nil
 }
 
 // rotateContext takes no body, or an empty object.

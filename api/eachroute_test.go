@@ -248,7 +248,7 @@ func TestEachRouteRefuses(t *testing.T) {
 	})
 	names := strings.NewReplacer(":context", "user-pii", ":key", "invoices", ":import", "import_0123456789abcdef",
 		":version", keyID, ":tenant", "acme", ":application", appID,
-		":user", "user_1", ":session", "abcd000000000000", ":invitation", "invitation_1", ":code", "BCDF-GHJK", ":provider", "corp")
+		":join", "join_1", ":member", "node_1", ":user", "user_1", ":session", "abcd000000000000", ":invitation", "invitation_1", ":code", "BCDF-GHJK", ":provider", "corp")
 	for _, r := range api.RouteTable() {
 		if r.Action == "" {
 			continue

@@ -26,6 +26,8 @@ type Engine interface {
 	PolicyEngine
 	LifecycleEngine
 	SettingsEngine
+	ClusterEngine
+	BackupEngine
 	// Admit tells whether a call with a subject may go on, or has had its share; errors are fault.RateLimited.
 	Admit(call *engine.Call, action policy.Action) error
 	// Refuse records a request that was refused before it reached a use case, and returns the error to answer with.

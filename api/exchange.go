@@ -13,6 +13,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"cryptoserve/api/wire"
 	"cryptoserve/engine"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/policy"
@@ -273,6 +274,9 @@ func (x *exchange) send() {
 	if receipt := x.call.Receipt; receipt.Sequence != 0 {
 		own[2] = receipt.String()
 		h[receiptHeader] = own[2:3:3]
+	}
+	if took := x.call.Fenced; took > 0 && x.status < http.StatusBadRequest {
+		h[wire.FenceHeader] = []string{strconv.FormatInt(max(took.Microseconds(), 1), 10)}
 	}
 	if x.route.streams && x.r.ProtoMajor == 1 && x.r.ContentLength != 0 && (x.transfer == nil || !x.transfer.ended) {
 		// What the client still sends is not read, however much it is.

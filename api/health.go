@@ -2,9 +2,11 @@ package api
 
 import (
 	_ "embed"
+	"errors"
 	"net/http"
 
 	"cryptoserve/api/wire"
+	"cryptoserve/engine/fault"
 )
 
 // live tells that the process answers. Nothing is asked of anything else: a node whose HSM is away must not be restarted
@@ -13,12 +15,21 @@ func (s *Server) live(x *exchange) error { return x.answer(wire.Health{Status: "
 
 // ready tells whether requests should be sent here.
 func (s *Server) ready(x *exchange) error {
-	if s.draining.Load() || s.config.Ready() != nil {
-		x.status = http.StatusServiceUnavailable
-		x.w.Header()["Retry-After"] = retryAfter
-		return x.answer(wire.Health{Status: "unavailable"})
+	err := s.config.Ready()
+	if err == nil && !s.draining.Load() {
+		return x.answer(wire.Health{Status: "ok"})
 	}
-	return x.answer(wire.Health{Status: "ok"})
+	answer := wire.Health{Status: "unavailable"}
+	var why *fault.Error
+	switch {
+	case errors.As(err, &why):
+		answer.Reason = why.Detail
+	case err == nil:
+		answer.Reason = "the node is shutting down"
+	}
+	x.status = http.StatusServiceUnavailable
+	x.w.Header()["Retry-After"] = retryAfter
+	return x.answer(answer)
 }
 
 // state tells a person what the node is, why, and what to do about it.

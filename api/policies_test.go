@@ -44,6 +44,7 @@ func policyCases(*fixture) (cases map[string]useCase, fail map[string]map[int]fa
 		Context: wire.Context{
 			Name: "user-pii", Description: "d", Algorithm: "AES-256-GCM", Format: 4, Derivation: "salted", Status: "active", KeyID: keyID,
 			Version: 3, CreatedAt: newYearText("00"), RotationDays: 30, RotateAfter: 7, SelfService: true, MinimumVersion: 2, Revision: 9,
+			Consistency: "strict",
 			AlgorithmPolicy: wire.AlgorithmPolicy{
 				Enforcement: "warn", AllowedAlgorithms: []string{}, AllowedCiphers: []string{"AES"}, AllowedModes: []string{"gcm"},
 			},
@@ -56,7 +57,7 @@ func policyCases(*fixture) (cases map[string]useCase, fail map[string]map[int]fa
 	detail.Layers, detail.Derived, detail.Grants, detail.Warnings = &layers, &derived, pointer(2), warned
 	change := wire.ChangeContextRequest{
 		Revision: 8, Description: "d", Algorithm: "AES-128-GCM", Format: 3, Layers: &layers, RotationDays: pointer(30), RotateAfter: 7,
-		SelfService: true,
+		SelfService: true, Consistency: "strict",
 		AlgorithmPolicy: &wire.AlgorithmPolicy{
 			Enforcement: "warn", AllowedAlgorithms: []string{"AES-256-CCM"}, MinimumBits: 128, RequireQuantumSafe: true,
 			AllowedCiphers: []string{"AES"}, AllowedModes: []string{"gcm"},
@@ -65,7 +66,7 @@ func policyCases(*fixture) (cases map[string]useCase, fail map[string]map[int]fa
 	changed := engine.ContextChange{Revision: 8, ContextSpec: engine.ContextSpec{
 		Description: "d", Algorithm: algs.AES128GCM, Format: 3, Enforcement: directory.EnforceWarn, Allowed: []algs.Name{algs.AES256CCM},
 		Ciphers: []string{"AES"}, Modes: []string{"gcm"}, MinimumBits: 128, QuantumSafe: true, RotationDays: pointer(uint16(30)),
-		RotateAfter: 7, SelfService: true, Layers: fixedLayers(),
+		RotateAfter: 7, SelfService: true, Layers: fixedLayers(), Consistency: directory.Strict,
 	}}
 	spec := wire.PolicySpec{
 		Description: "d", Expression: "true", Message: "m", Enforcement: "warn", Contexts: []string{"user-pii"},

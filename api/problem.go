@@ -47,6 +47,7 @@ var problems = map[fault.Kind]row{
 	fault.AuditUnavailable:     {http.StatusServiceUnavailable, "The audit log cannot be written", ""},
 	fault.LedgerUnavailable:    {http.StatusServiceUnavailable, "The cluster cannot agree on changes now", ""},
 	fault.Unavailable:          {http.StatusServiceUnavailable, "The service is not available", ""},
+	fault.StaleReplica:         {http.StatusServiceUnavailable, "This node may not know the newest rights", ""},
 	fault.Internal:             {http.StatusInternalServerError, "Internal error", "something went wrong on this node; its log has the request id"},
 }
 
@@ -94,6 +95,9 @@ var (
 		fault.New(fault.Malformed, "api.stream", "the range begins behind the end of the plaintext"),
 	}
 )
+
+// ProblemOf returns the problem document of an error for the other handlers of a node: what the API would answer.
+func ProblemOf(err error) wire.Problem { return problemOf(err) }
 
 // problemOf returns the problem document of an error. Request id and state are for the caller to add.
 func problemOf(err error) wire.Problem {

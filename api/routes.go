@@ -59,7 +59,8 @@ var (
 // routes returns the route table. Each row is an operation of openapi.yaml, and the other way round.
 func routes(l Limits) []route {
 	return slices.Concat(dataRoutes(l), keyUseRoutes(l), computeRoutes(l), managementRoutes(l),
-		tenantRoutes(l), applicationRoutes(l), accountRoutes(l), policyRoutes(l), lifecycleRoutes(l), settingsRoutes(l), []route{
+		tenantRoutes(l), applicationRoutes(l), accountRoutes(l), policyRoutes(l), lifecycleRoutes(l), settingsRoutes(l),
+		clusterRoutes(l), backupRoutes(l), []route{
 			{
 				method: http.MethodPost, path: "/api/v1/auth/refresh", action: policy.RefreshToken, access: anybody,
 				bodyBytes: l.BodyBytes, timeout: l.ChangeTimeout, secretAnswer: true, handle: (*Server).refresh,

@@ -92,7 +92,8 @@ func TestContextsAndRotate(t *testing.T) {
 	const want = `{"contexts":[{"name":"user-pii","description":"people","algorithm":"AES-256-GCM","format":4,` +
 		`"derivation":"salted","status":"active","key_id":"key_user-pii_0123456789abcdef","version":3,` +
 		`"created_at":"2026-01-01T00:00:00Z","algorithm_policy":{"enforcement":"enforce","allowed_algorithms":[],` +
-		`"minimum_bits":0,"require_quantum_safe":false},"rotation_days":0,"rotate_after":0,"self_service":false,"revision":0}]}`
+		`"minimum_bits":0,"require_quantum_safe":false},"rotation_days":0,"rotate_after":0,"self_service":false,` +
+		`"consistency":"lease","revision":0}]}`
 	if string(a.body) != want {
 		t.Errorf("contexts: %s", a.body)
 	}
@@ -159,6 +160,11 @@ func TestHealth(t *testing.T) {
 	notReady = errors.New("sealed")
 	if a := get("/health/ready"); a.StatusCode != http.StatusServiceUnavailable || string(a.body) != `{"status":"unavailable"}` {
 		t.Errorf("not ready: %s %s", a.Status, a.body)
+	}
+	notReady = fault.New(fault.StaleReplica, "test", "the others are away")
+	want := `{"status":"unavailable","reason":"the others are away"}`
+	if a := get("/health/ready"); a.StatusCode != http.StatusServiceUnavailable || string(a.body) != want {
+		t.Errorf("not ready for a reason: %s %s", a.Status, a.body)
 	}
 	var got wire.State
 	if a := get("/health/state"); json.Unmarshal(a.body, &got) != nil || !reflect.DeepEqual(got, state) {
@@ -340,6 +346,7 @@ func TestEachKindIsAnswered(t *testing.T) {
 		fault.KeyState: 409, fault.AlgorithmDisallowed: 403, fault.AlgorithmNotApproved: 403, fault.DecryptFailed: 400,
 		fault.ContextMismatch: 400, fault.TooLarge: 413, fault.RateLimited: 429, fault.NotLeader: 503, fault.HSMUnavailable: 503,
 		fault.AuditUnavailable: 503, fault.LedgerUnavailable: 503, fault.Unavailable: 503, fault.Internal: 500,
+		fault.StaleReplica: 503,
 	}
 	encrypt, ok := loadDocument(t).Find("POST", encryptPath)
 	if !ok {
@@ -412,5 +419,24 @@ func TestDecryptFailuresLookAlike(t *testing.T) {
 		if !bytes.Equal(a.body, first) {
 			t.Errorf("%s differs from %s", a.body, first)
 		}
+	}
+}
+
+// TestFenceHeader: a change tells how long it waited until no node honoured what it took away, and nothing else does.
+func TestFenceHeader(t *testing.T) {
+	f := newFixture(t)
+	took := time.Duration(0)
+	f.engine.before = func(c *engine.Call) { c.Fenced = took }
+	disable := func() answer { return f.do(t, "POST", "/api/v1/contexts/user-pii/disable", "") }
+	for want, d := range map[string]time.Duration{"": 0, "2431": 2431 * time.Microsecond, "1": time.Nanosecond} {
+		took = d
+		if a := disable(); a.StatusCode != http.StatusOK || a.Header.Get("Fence-Microseconds") != want {
+			t.Errorf("%v: %s, %q", d, a.Status, a.Header.Get("Fence-Microseconds"))
+		}
+	}
+	f.engine.failure = fault.New(fault.LedgerUnavailable, "test", "who knows")
+	took = time.Second
+	if a := disable(); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Fence-Microseconds") != "" {
+		t.Errorf("a change that failed: %s, %q", a.Status, a.Header.Get("Fence-Microseconds"))
 	}
 }

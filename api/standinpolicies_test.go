@@ -50,7 +50,7 @@ func fixedDetail() engine.ContextDetail {
 			Name: "user-pii", Description: "d", Algorithm: algs.AES256GCM, Format: 4, Derivation: directory.Salted,
 			Status: directory.Enabled, ActiveKey: keyID, Versions: 3, CreatedAt: newYear, Enforcement: directory.EnforceWarn,
 			Ciphers: []string{"AES"}, Modes: []string{"gcm"}, RotationDays: 30, RotateAfter: 7, SelfService: true,
-			MinimumVersion: 2, Revision: 9, Layers: fixedLayers(),
+			MinimumVersion: 2, Revision: 9, Layers: fixedLayers(), Consistency: directory.Strict,
 		}},
 		Derived: fixedDerived(), Versions: []*keys.Version{v}, Grants: 2, Warnings: warned,
 	}

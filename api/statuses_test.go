@@ -151,6 +151,7 @@ func TestEachStatusOfTheDocumentIsAnswered(t *testing.T) {
 		"decryptBatch": {method: "POST", path: "/api/v1/crypto/batch/decrypt", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
 		"rewrapBatch":  {method: "POST", path: "/api/v1/crypto/batch/rewrap", body: `{"context":"a","items":[{"ciphertext":"AA=="}]}`},
 	}
+	operations["readBackup"] = operation{method: "GET", path: backupsPath + "/" + backupID}
 	operations["registerApplication"] = operation{method: "POST", path: registerPath, body: `{"app_name":"shop"}`}
 	for id, c := range inviting {
 		operations[id] = operation{method: c.method, path: c.path, body: c.text(t), success: c.status}

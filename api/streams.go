@@ -78,16 +78,11 @@ func (x *exchange) runStream(
 		return err
 	}
 	in.Range = t.part
-	if !x.server.streamsOf.take(x.call.Subject.ID, 0, 1) {
-		return errStreamShare
+	release, err := x.takeStream()
+	if err != nil {
+		return err
 	}
-	defer x.server.streamsOf.put(x.call.Subject.ID, 1)
-	select {
-	case x.server.streams <- struct{}{}:
-		defer func() { <-x.server.streams }()
-	default:
-		return errStreams
-	}
+	defer release()
 	t.x, t.control, t.idle = x, http.NewResponseController(x.w), x.server.config.Limits.StreamIdle
 	x.transfer = t
 	err = operate(x.r.Context(), &x.call, in, t, t.begin)
@@ -101,6 +96,27 @@ func (x *exchange) runStream(
 	}
 }
 
+// takeStream takes one of the places for streams, until release is called.
+func (x *exchange) takeStream() (release func(), err error) {
+	server, subject := x.server, x.call.Subject.ID
+	if !server.streamsOf.take(subject, 0, 1) {
+		return nil, errStreamShare
+	}
+	select {
+	case server.streams <- struct{}{}:
+		return func() {
+			<-server.streams
+			server.streamsOf.put(subject, 1)
+		}, nil
+	default:
+		server.streamsOf.put(subject, 1)
+		return nil, errStreams
+	}
+}
+
+var errOldHTTP = fault.New(fault.Malformed, "api.stream",
+	"streams need HTTP/1.1 or HTTP/2: HTTP/1.0 cannot tell a whole answer from a cut one")
+
 // streamRequest reads what stands beside the body of a stream.
 func (x *exchange) streamRequest() (*engine.StreamRequest, error) {
 	h := x.r.Header
@@ -108,8 +124,7 @@ func (x *exchange) streamRequest() (*engine.StreamRequest, error) {
 		return nil, errMediaType
 	}
 	if !x.r.ProtoAtLeast(1, 1) {
-		return nil, fault.New(fault.Malformed, "api.stream",
-			"streams need HTTP/1.1 or HTTP/2: HTTP/1.0 cannot tell a whole answer from a cut one")
+		return nil, errOldHTTP
 	}
 	in := &engine.StreamRequest{Length: x.r.ContentLength}
 	var err error

@@ -47,7 +47,7 @@ func useCases(f *fixture) map[string]useCase {
 
 // areas are the parts of the API that have a file of use cases each.
 var areas = []func(*fixture) (map[string]useCase, map[string]map[int]fault.Kind){
-	tenantCases, applicationCases, accountCases, policyCases, lifecycleCases, settingsCases,
+	tenantCases, applicationCases, accountCases, policyCases, lifecycleCases, settingsCases, clusterCases, backupCases,
 }
 
 func keyAndDataCases(f *fixture) map[string]useCase {
@@ -202,16 +202,17 @@ func keyAndDataCases(f *fixture) map[string]useCase {
 					AllowedCiphers: []string{"AES"}, AllowedModes: []string{"gcm"},
 				},
 				Layers: &wire.Layers{DataIdentity: wire.DataIdentity{Category: "general", Sensitivity: "low"}}, RotationDays: pointer(9),
-				RotateAfter: 10, SelfService: true,
+				RotateAfter: 10, SelfService: true, Consistency: "strict",
 			},
 			engine.ContextSpec{
 				Name: "new", Description: "d", Algorithm: algs.AES128GCM, Format: 3, Derivation: directory.Deterministic,
 				Enforcement: directory.EnforceWarn, Allowed: []algs.Name{algs.AES192GCM, algs.AES256CCM}, MinimumBits: 128, QuantumSafe: true,
 				Ciphers: []string{"AES"}, Modes: []string{"gcm"}, RotationDays: pointer(uint16(9)), RotateAfter: 10, SelfService: true,
-				Layers: &classify.Layers{DataIdentity: classify.DataIdentity{Category: classify.GeneralData, Sensitivity: classify.SensitivityLow}},
+				Consistency: directory.Strict,
+				Layers:      &classify.Layers{DataIdentity: classify.DataIdentity{Category: classify.GeneralData, Sensitivity: classify.SensitivityLow}},
 			}, 201, "/api/v1/contexts/new",
 			wire.Context{
-				Name: "new", Algorithm: "AES-256-GCM", Format: 4, Derivation: "salted", Status: "active",
+				Name: "new", Algorithm: "AES-256-GCM", Format: 4, Derivation: "salted", Status: "active", Consistency: "lease",
 				KeyID: "key_new_0123456789abcdef", Version: 1, CreatedAt: newYearText("00"), AlgorithmPolicy: wire.AlgorithmPolicy{
 					Enforcement: "warn", AllowedAlgorithms: []string{"AES-128-GCM"}, MinimumBits: 128, RequireQuantumSafe: true,
 				},
@@ -307,7 +308,7 @@ func TestEachOperationHasAUseCase(t *testing.T) {
 	own := map[string]bool{
 		"encrypt": true, "decrypt": true, "encryptBatch": true, "decryptBatch": true, "rewrapBatch": true, "refresh": true,
 		"listContexts": true, "rotateContext": true, "live": true, "ready": true, "state": true, "openapi": true,
-		"registerApplication": true, "createTenant": true, "inviteOwner": true,
+		"registerApplication": true, "createTenant": true, "inviteOwner": true, "readBackup": true, // TestDownloadBackup
 	}
 	for id := range accountOperations() {
 		own[id] = true

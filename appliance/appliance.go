@@ -37,7 +37,8 @@ func Serve(ctx context.Context, config Config, out io.Writer, log *slog.Logger) 
 	}
 	n.identity, err = readIdentity(config.DataDir, identityFile)
 	if errors.Is(err, errUnprovisioned) {
-		return fmt.Errorf("%s: %w; make one with 'cryptoserved dev --dir DIR' and serve it with the config.yaml written there", config.DataDir, err)
+		return fmt.Errorf("%s: %w; make one with 'cryptoserved dev --dir DIR' and serve it with the config.yaml written there, or join a "+
+			"cluster with 'cryptoserved join --config FILE CODE'", config.DataDir, err)
 	}
 	if err != nil {
 		return err
@@ -62,6 +63,12 @@ func (n *node) open(ctx context.Context) error {
 		return fmt.Errorf("token: %w", err)
 	}
 	if err := n.identity.checkToken(n.token.MasterKCV()); err != nil {
+		return err
+	}
+	if err := n.openAuthority(); err != nil {
+		return err
+	}
+	if err := n.openNetwork(); err != nil {
 		return err
 	}
 	if err := n.openCluster(ctx); err != nil {

@@ -30,13 +30,17 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// Names are the DNS names and addresses that the API certificate is good for. Empty means localhost and the host part
 	// of Listen.
-	Names []string    `yaml:"names"`
-	TLS   TLSConfig   `yaml:"tls"`
-	HSM   HSMConfig   `yaml:"hsm"`
-	Audit AuditConfig `yaml:"audit"`
-	Keys  KeysConfig  `yaml:"keys"`
-	FIPS  FIPSConfig  `yaml:"fips"`
-	Log   LogConfig   `yaml:"log"`
+	Names []string `yaml:"names"`
+	// Cluster is how this node works with others; empty is a cluster of one that nobody can join.
+	Cluster ClusterConfig `yaml:"cluster"`
+	// Backup is where backups go; empty is nowhere.
+	Backup BackupConfig `yaml:"backup"`
+	TLS    TLSConfig    `yaml:"tls"`
+	HSM    HSMConfig    `yaml:"hsm"`
+	Audit  AuditConfig  `yaml:"audit"`
+	Keys   KeysConfig   `yaml:"keys"`
+	FIPS   FIPSConfig   `yaml:"fips"`
+	Log    LogConfig    `yaml:"log"`
 	// SignIn names the identity providers; none means that people sign in with passwords only.
 	SignIn SignInConfig `yaml:"sign_in"`
 	// ShutdownTimeout bounds how long a stop waits for running requests; 0 means 30 s.
@@ -66,6 +70,9 @@ type HSMConfig struct {
 	TokenLabel string `yaml:"token_label"`
 	// PINFile holds the user PIN on one line. Only its owner may read it.
 	PINFile string `yaml:"pin_file"`
+	// SOPINFile holds the PIN of the security officer, in the same form. Only a node that lets other tokens have the keys of
+	// the cluster needs it; it may be absent.
+	SOPINFile string `yaml:"so_pin_file"`
 	// SoftHSMDir is a directory of SoftHSM2 tokens made by this program; empty with any other module.
 	SoftHSMDir string `yaml:"softhsm_dir"`
 	// Sessions is the size of the session pool; 0 means 8.
@@ -259,6 +266,8 @@ func (c *Config) Validate() error {
 	if c.Keys.destroyMinimum() < 24*time.Hour && c.HSM.SoftHSMDir == "" {
 		bad("keys.destroy_minimum: must be at least 24h: less is for development, with hsm.softhsm_dir")
 	}
+	problems = append(problems, c.Cluster.problems()...)
+	problems = append(problems, c.Backup.problems()...)
 	if _, err := c.FIPS.mode(); err != nil {
 		bad("fips.mode: %w", err)
 	}
@@ -293,6 +302,11 @@ func (c *Config) checkFiles() error {
 		pin.Destroy()
 		bad("hsm.pin_file", err)
 	}
+	if c.HSM.SOPINFile != "" {
+		pin, err := readSecret(c.HSM.SOPINFile, "security officer's PIN")
+		pin.Destroy()
+		bad("hsm.so_pin_file", err)
+	}
 	if c.HSM.SoftHSMDir != "" {
 		info, err := os.Stat(c.HSM.SoftHSMDir)
 		if err == nil && !info.IsDir() {
@@ -300,6 +314,7 @@ func (c *Config) checkFiles() error {
 		}
 		bad("hsm.softhsm_dir", err)
 	}
+	problems = append(problems, c.Backup.fileProblems()...)
 	problems = append(problems, c.SignIn.fileProblems()...)
 	return errors.Join(problems...)
 }

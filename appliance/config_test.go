@@ -107,6 +107,10 @@ func TestCheck(t *testing.T) {
 		{"no PIN file", "module: " + module + ", pin_file: /nowhere", []string{"hsm.pin_file", "/nowhere"}},
 		{"PIN open to others", "module: " + module + ", pin_file: " + open, []string{"hsm.pin_file", "chmod 600"}},
 		{"empty PIN", "module: " + module + ", pin_file: " + empty, []string{"hsm.pin_file", "is empty"}},
+		{"a PIN of the security officer", "module: " + module + ", pin_file: " + pin + ", so_pin_file: " + pin, nil},
+		{"no PIN of the security officer", "module: " + module + ", pin_file: " + pin + ", so_pin_file: /nowhere", []string{"hsm.so_pin_file", "/nowhere"}},
+		{"PIN of the security officer open to others", "module: " + module + ", pin_file: " + pin + ", so_pin_file: " + open,
+			[]string{"hsm.so_pin_file", "chmod 600"}},
 		{"values and files", "module: /nowhere.so, pin_file: /nowhere, sessions: -1", []string{"hsm.sessions", "hsm.module", "hsm.pin_file"}},
 		{"form", "modul: x", []string{"modul", "2"}},
 	}

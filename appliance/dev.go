@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"cryptoserve/api/auth"
+	"cryptoserve/cluster/command"
 	"cryptoserve/engine"
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/directory"
@@ -30,6 +31,15 @@ type DevConfig struct {
 	Dir    string // holds everything; made when missing
 	Listen string
 	Audit  string // durability: strict or relaxed; empty means as the config file says, strict in a new one
+	// Cluster is the address of the cluster port, host:port; empty is a cluster of one, or as the config file says. Name is what
+	// people call the node.
+	Cluster string
+	Name    string
+	// Join is an invitation code: the first start joins that cluster instead of making one.
+	Join string
+	// AdoptToken has the first start make its cluster with the keys of the token in Dir, which is there already, instead of a token
+	// with new keys. Neither the token nor its PIN files are ever written or removed.
+	AdoptToken bool
 }
 
 // configFile is the config that a first run writes into its directory. From then on it is the user's.
@@ -72,7 +82,10 @@ func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	n := &node{config: config, log: log}
+	if d.AdoptToken && d.Join != "" {
+		return errors.New("a node that joins gets the keys of its cluster: give an invitation or adopt a token, not both")
+	}
+	n := &node{config: config, log: log, adopt: d.AdoptToken}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	if err := n.lock(); err != nil {
 		return err
@@ -82,6 +95,10 @@ func Dev(ctx context.Context, d DevConfig, out io.Writer, log *slog.Logger) (err
 	}
 	n.identity, err = readIdentity(config.DataDir, identityFile)
 	switch {
+	case errors.Is(err, errUnprovisioned) && d.Join != "":
+		if err = n.join(ctx, directory.JoinWrap, d.Join, out); err == nil {
+			err = n.reopen(ctx)
+		}
 	case errors.Is(err, errUnprovisioned):
 		err = n.firstRun(ctx)
 	case err == nil:
@@ -125,7 +142,25 @@ func (d DevConfig) load(fresh Config) (Config, error) {
 	if d.Audit != "" {
 		c.Audit.Durability = d.Audit
 	}
+	if d.Cluster != "" {
+		c.Cluster.Listen = d.Cluster
+	}
 	return c, c.Validate()
+}
+
+// reopen opens the node that was just joined: its parts were opened for joining only.
+func (n *node) reopen(ctx context.Context) error {
+	err := n.Close()
+	if err != nil {
+		return err
+	}
+	if err := n.lock(); err != nil {
+		return err
+	}
+	if n.identity, err = readIdentity(n.config.DataDir, identityFile); err != nil {
+		return err
+	}
+	return n.open(ctx)
 }
 
 // config returns what a first run writes into the config file.
@@ -139,6 +174,9 @@ func (d DevConfig) config() (Config, error) {
 	c.Listen = d.Listen
 	c.HSM.SoftHSMDir = filepath.Join(dir, "token")
 	c.HSM.PINFile = filepath.Join(dir, "token.pin")
+	c.HSM.SOPINFile = soPINFile(c.HSM.PINFile)
+	c.Cluster.Listen, c.Cluster.Name = d.Cluster, d.Name
+	c.Backup = devBackups(dir)
 	c.Audit.SegmentBytes = devSegment
 	c.Keys.DestroyMinimum = new(time.Duration) // none
 	if d.Audit != "" {
@@ -161,6 +199,7 @@ func (n *node) firstRun(ctx context.Context) error {
 			return err
 		}
 		id = newIdentity()
+		id.TokenAdopted = n.adopt
 		if err := id.write(dir, unfinishedFile); err != nil {
 			return err
 		}
@@ -168,34 +207,33 @@ func (n *node) firstRun(ctx context.Context) error {
 		return err
 	case id.MasterKCV != "":
 		return fmt.Errorf("%s belongs to a node that was finished: rename it to %s", filepath.Join(dir, unfinishedFile), identityFile)
+	case n.adopt && !id.TokenAdopted:
+		return fmt.Errorf("%s is of a first run that made a token of its own: adopt the token in an empty directory",
+			filepath.Join(dir, unfinishedFile))
 	default:
 		n.log.Warn("the first run was cut off; it starts over")
-		for _, p := range []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, soPINFile(n.config.HSM.PINFile), n.raftDir()} {
-			if err := os.RemoveAll(p); err != nil {
-				return err
-			}
+		if err := n.clearUnfinished(id); err != nil {
+			return err
 		}
 	}
 	n.identity = id
 	if err := n.openAudit(); err != nil {
 		return err
 	}
-	if err := n.makeToken(); err != nil {
-		return fmt.Errorf("token: %w", err)
-	}
-	if err := n.openToken(ctx); err != nil {
-		return err
-	}
-	if err := n.token.Provision(ctx); err != nil {
-		return fmt.Errorf("token: %w", err)
-	}
-	if err := n.syncToken(); err != nil {
+	if err := n.firstToken(ctx); err != nil {
 		return err
 	}
 	id.MasterKCV = hex.EncodeToString(n.token.MasterKCV())
+	if err := n.makeAuthority(ctx); err != nil {
+		return err
+	}
+	if err := n.openNetwork(); err != nil {
+		return err
+	}
 	if err := n.openCluster(ctx); err != nil {
 		return err
 	}
+	n.awaitLease(ctx)
 	if err := n.openEngine(); err != nil {
 		return err
 	}
@@ -214,6 +252,43 @@ func (n *node) firstRun(ctx context.Context) error {
 	return n.finish()
 }
 
+// clearUnfinished removes what a first run that was cut off had made. A token that it adopted was there before.
+func (n *node) clearUnfinished(id *identity) error {
+	made := []string{n.raftDir()}
+	if !id.TokenAdopted {
+		made = append(made, n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, soPINFile(n.config.HSM.PINFile))
+	}
+	for _, p := range made {
+		if err := os.RemoveAll(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstToken opens the token of a first run with its keys: new ones, or those of the token that it adopts.
+func (n *node) firstToken(ctx context.Context) error {
+	if n.identity.TokenAdopted {
+		if err := n.openToken(ctx); err != nil {
+			return err
+		}
+		if err := n.token.Load(ctx); err != nil {
+			return fmt.Errorf("the token cannot be adopted as it is; nothing in it was changed: %w", err)
+		}
+		return nil
+	}
+	if err := n.makeToken(); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	if err := n.openToken(ctx); err != nil {
+		return err
+	}
+	if err := n.token.Provision(ctx); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	return n.syncToken()
+}
+
 // finish removes the mark of an unfinished first run, which must not be there when the identity is lost some day.
 func (n *node) finish() error {
 	err := os.Remove(filepath.Join(n.config.DataDir, unfinishedFile))
@@ -223,10 +298,25 @@ func (n *node) finish() error {
 	return errors.Join(err, syncDir(n.config.DataDir))
 }
 
-// checkEmpty refuses a directory that holds parts of a node but not its identity: they may be somebody's only keys.
+// checkEmpty refuses a directory that holds parts of a node but not its identity: they may be somebody's only keys. A token that is to
+// be adopted must be there, with its PIN file.
 func (n *node) checkEmpty() error {
-	config := filepath.Join(n.config.DataDir, configFile)
-	for _, p := range []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile, n.raftDir(), n.config.auditDir(), config} {
+	token := []string{n.config.HSM.SoftHSMDir, n.config.HSM.PINFile}
+	parts := []string{n.raftDir(), n.config.auditDir(), filepath.Join(n.config.DataDir, configFile)}
+	if !n.adopt {
+		parts = append(token, parts...)
+		token = nil
+	}
+	for _, p := range token {
+		there, err := exists(p)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return fmt.Errorf("there is no token to adopt: %s is missing. Put the folder of the token and the file with its PIN there", p)
+		}
+	}
+	for _, p := range parts {
 		there, err := exists(p)
 		if err != nil {
 			return err
@@ -287,17 +377,21 @@ func newPIN() secret.Bytes {
 // populate makes the cluster and what a dev cluster has in it.
 func (n *node) populate(ctx context.Context) error {
 	call := func(tenant string) *engine.Call { return n.engine.ApplianceCall("first-run", tenant) }
-	public, wrapped, err := n.token.GenerateWrapped(ctx)
+	credential, err := n.makeForceNew()
 	if err != nil {
-		return fmt.Errorf("key of the cluster CA: %w", err)
+		return err
 	}
-	certificate, err := newAuthority(n.identity.ClusterID, n.token.WrappedSigner(public, wrapped), time.Now())
-	if err != nil {
-		return fmt.Errorf("certificate of the cluster CA: %w", err)
+	cluster := directory.Cluster{
+		ID: n.identity.ClusterID, MasterKCV: n.token.MasterKCV(), CACertificate: n.identity.CACertificate, CAKey: n.identity.CAKey,
+		CommandVersion: command.Newest(), Credential: credential,
 	}
-	cluster := directory.Cluster{ID: n.identity.ClusterID, MasterKCV: n.token.MasterKCV(), CACertificate: certificate, CAKey: wrapped}
 	if err := n.engine.CreateCluster(ctx, call(""), cluster); err != nil {
 		return err
+	}
+	if n.network != nil {
+		if err := n.engine.AnnounceMember(ctx, call(""), n.self()); err != nil {
+			return err
+		}
 	}
 	tenant, err := n.engine.CreateTenant(ctx, call(""), devTenant)
 	if err != nil {
@@ -316,6 +410,20 @@ func (n *node) populate(ctx context.Context) error {
 	}
 	_, err = n.engine.CreateUser(ctx, call(tenant.ID), devUser, []directory.Role{directory.Owner, directory.Operator, directory.Auditor})
 	return err
+}
+
+// makeAuthority makes the cluster CA.
+func (n *node) makeAuthority(ctx context.Context) error {
+	public, wrapped, err := n.token.GenerateWrapped(ctx)
+	if err != nil {
+		return fmt.Errorf("key of the cluster CA: %w", err)
+	}
+	certificate, err := newAuthority(n.identity.ClusterID, n.token.WrappedSigner(public, wrapped), time.Now())
+	if err != nil {
+		return fmt.Errorf("certificate of the cluster CA: %w", err)
+	}
+	n.identity.CACertificate, n.identity.CAKey = certificate, wrapped
+	return n.useAuthority(certificate, wrapped)
 }
 
 // handOver writes the files that a developer works with: the CA, tokens of the application, a session of the owner.

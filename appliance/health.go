@@ -46,6 +46,17 @@ func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger c
 	return j
 }
 
+// replica adds what it means when the node may not answer from its records.
+func (j *judgement) replica(current bool) {
+	if !current {
+		j.add(stateFailed, fault.StaleReplica, lostOthers,
+			"Look at the network between the nodes and at the other nodes; the node goes on by itself when it reaches a majority.")
+	}
+}
+
+const lostOthers = "The node has no contact with a majority of the cluster, so it cannot know whether rights were taken away. " +
+	"It serves contexts with consistency strict only, and those only when the majority answers."
+
 func (j *judgement) token(token hsm.Status, grace time.Duration, now time.Time) {
 	if !token.Down {
 		return
@@ -78,11 +89,15 @@ func (j *judgement) audit(records audit.Status) {
 // state says how this node is. It makes no call to the token or the disk.
 func (n *node) state() wire.State {
 	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), time.Now())
+	j.replica(n.engine.Current())
 	return wire.State{State: j.state, Reasons: j.reasons, Version: Version, Node: n.identity.NodeID, Cluster: n.identity.ClusterID}
 }
 
 // ready reports whether the node may be sent requests.
 func (n *node) ready() error {
+	if !n.engine.Current() {
+		return fault.New(fault.StaleReplica, "appliance.ready", lostOthers)
+	}
 	if s := n.state(); s.State == stateFailed {
 		return fault.New(fault.Unavailable, "appliance.ready", s.Reasons[0].Detail)
 	}

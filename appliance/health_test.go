@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cryptoserve/api/wire"
 	"cryptoserve/cluster"
 	"cryptoserve/engine/audit"
 	"cryptoserve/hsm"
@@ -75,5 +76,18 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReplica: a node that lost the others is failed, whatever else there is.
+func TestReplica(t *testing.T) {
+	j := judgement{state: stateDegraded, reasons: []wire.Reason{}}
+	j.replica(true)
+	if j.state != stateDegraded || len(j.reasons) != 0 {
+		t.Errorf("with a lease: %+v", j)
+	}
+	j.replica(false)
+	if j.state != stateFailed || len(j.reasons) != 1 || j.reasons[0].Code != "stale-replica" || j.reasons[0].NextStep == "" {
+		t.Errorf("without one: %+v", j)
 	}
 }

@@ -21,6 +21,16 @@ type identity struct {
 	CreatedAt string `json:"created_at"`
 	// MasterKCV is the check value of the master key, in hex: the token must hold that key.
 	MasterKCV string `json:"master_kcv"`
+	// CACertificate is the certificate of the cluster CA, DER, and CAKey its key, wrapped by the token: with them a node can talk to
+	// the others before it has the cluster's state.
+	CACertificate []byte `json:"ca_certificate,omitempty"`
+	CAKey         []byte `json:"ca_key,omitempty"`
+	// TokenAdopted says that the token was there before the node: a first run that starts over leaves it alone.
+	TokenAdopted bool `json:"token_adopted,omitempty"`
+	// Joined says that the node joined a cluster: it never makes a Raft log of its own.
+	Joined bool `json:"joined,omitempty"`
+	// LogMade says that a node that joined has its Raft log: from then on a missing one is a loss.
+	LogMade bool `json:"log_made,omitempty"`
 }
 
 const (

@@ -61,7 +61,9 @@ var layers = []layer{
 	{path: "engine/envelope", never: []string{"api/wire"}},
 	{path: "engine/stream", only: []string{"engine/algs", "engine/fault", "engine/lp"}},
 	{path: "engine/seal", never: []string{"api/wire"}},
+	{path: "engine/backup", only: []string{"engine/fault", "engine/secret", "engine/lp", "engine/seal"}},
 	{path: "engine/audit", never: []string{"api/wire"}},
+	{path: "engine/joincode", only: []string{"engine/directory", "engine/lp"}},
 	{path: "cluster/command", never: []string{"api/wire"}},
 
 	// The device.
@@ -72,7 +74,9 @@ var layers = []layer{
 	{path: "hsm", only: []string{"engine/algs", "engine/fault", "engine/secret", "hsm/internal/..."}},
 
 	// Replicated state.
-	{path: "cluster", only: append([]string{"cluster/command"}, values...)},
+	{path: "cluster/fence", alone: true},
+	{path: "cluster/transport", alone: true, std: true},
+	{path: "cluster", only: append([]string{"cluster/command", "cluster/fence", "cluster/transport"}, values...)},
 
 	// The service, free of transport and device.
 	{path: "engine/selftest", never: slices.Concat(device, network, []string{"api/..."})},
@@ -82,6 +86,7 @@ var layers = []layer{
 	{path: "api/auth", never: append([]string{"cluster/..."}, device...)},
 	{path: "api/signin", never: append([]string{"cluster/..."}, device...)},
 	{path: "api", never: append([]string{"cluster/..."}, device...)},
+	{path: "api/join", never: append([]string{"cluster/..."}, device...)},
 	{path: "api/client", std: true, only: []string{"api/wire"}},
 
 	// The product: the one place that knows all parts, and its programs.
@@ -99,6 +104,8 @@ var layers = []layer{
 	{path: "hsm/hsmtest", tests: true},
 	{path: "api/apitest", tests: true},
 	{path: "api/signin/signintest", tests: true},
+	{path: "cluster/clustertest", tests: true},
+	{path: "appliance/clustertest", tests: true},
 	{path: "appliance/systemtest", tests: true},
 }
 
@@ -117,6 +124,8 @@ var owners = map[string]string{
 	"github.com/coreos/go-oidc/v3/oidc":   "api/signin",
 	"golang.org/x/oauth2":                 "api/signin",
 	"cel.dev/cel-go/cel":                  "engine/rules",
+	"github.com/minio/minio-go/v7":        "engine/backup",
+	"github.com/anishathalye/porcupine":   "appliance/clustertest",
 }
 
 // listed is what `go list -json` tells about a package. Imports are those of the program, not of its tests.

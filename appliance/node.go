@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,20 +11,30 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cryptoserve/api"
 	"cryptoserve/api/auth"
+	"cryptoserve/api/join"
 	"cryptoserve/api/signin"
 	"cryptoserve/cluster"
+	"cryptoserve/cluster/transport"
 	"cryptoserve/engine"
 	"cryptoserve/engine/audit"
+	"cryptoserve/engine/secret"
 	"cryptoserve/hsm"
 	"cryptoserve/softhsm"
 )
 
 // openTimeout bounds the whole opening of a node or its first run, and how long closing waits for the token.
 const openTimeout = 30 * time.Second
+
+// leasePoll is how often a starting node looks whether it may serve, and leaseNotice after how many looks it says that it waits.
+const (
+	leasePoll   = 10 * time.Millisecond
+	leaseNotice = 500
+)
 
 // stopTimeout bounds how long a stop waits for the background tasks once requests have been answered.
 const stopTimeout = 10 * time.Second
@@ -35,15 +44,23 @@ type node struct {
 	config   Config
 	identity *identity
 	log      *slog.Logger
+	adopt    bool // a first run takes the token that is there
 
 	audit    *audit.Log
 	token    *hsm.Token
 	cluster  *cluster.Node
+	opened   atomic.Pointer[cluster.Node] // cluster, for those who may ask before it is open
 	engine   *engine.Engine
 	issuer   *auth.Issuer
 	verifier *auth.Verifier
 	certs    *certificates
 	signIn   *signin.SignIn // nil without providers
+
+	authority       *authority // of the cluster CA
+	members         *memberList
+	network         *transport.Transport // nil without a cluster port
+	peerCertificate *peerCertificate
+	joins           joinDoor
 
 	closers []io.Closer
 }
@@ -155,18 +172,41 @@ func (n *node) keepToken(store *softhsm.Store) func() error {
 	}
 }
 
+func (n *node) storageKey(ctx context.Context) (secret.Bytes, error) {
+	return n.token.Expand(ctx, engine.PurposeInfo(engine.PurposeStorage, n.identity.ClusterID), 32)
+}
+
 func (n *node) openCluster(ctx context.Context) error {
-	key, err := n.token.Expand(ctx, engine.PurposeInfo(engine.PurposeStorage, n.identity.ClusterID), 32)
+	if n.identity.LogMade {
+		if there, err := exists(n.raftDir()); err != nil || !there {
+			return errors.Join(err, fmt.Errorf("%s is missing: this node joined a cluster, which must not meet it with an empty log: remove "+
+				"this node from the cluster and join again as a new one", n.raftDir()))
+		}
+	}
+	key, err := n.storageKey(ctx)
 	if err != nil {
 		return err
 	}
-	n.cluster, err = cluster.Open(ctx, cluster.Config{
+	config := cluster.Config{
 		Dir: n.raftDir(), NodeID: n.identity.NodeID, ClusterID: n.identity.ClusterID, StorageKey: key, Log: n.log.With("part", "cluster"),
-	})
+		Program: Version,
+	}
+	if n.network != nil {
+		config.Network, config.Seeds = ownCalls{cluster.Over(n.network), n.members}, n.members.seeds()
+		config.Join = n.identity.Joined && !n.identity.LogMade
+	}
+	n.cluster, err = cluster.Open(ctx, config)
 	if err != nil {
 		key.Destroy()
 		return fmt.Errorf("replicated state: %w", err)
 	}
+	if config.Join {
+		n.identity.LogMade = true
+		if err := n.identity.write(n.config.DataDir, identityFile); err != nil {
+			return errors.Join(err, n.cluster.Close())
+		}
+	}
+	n.opened.Store(n.cluster)
 	n.onClose(closer(func() error {
 		// When Raft did not stop, what it still seals must not be sealed under zeros.
 		if err := n.cluster.Close(); err != nil {
@@ -185,9 +225,15 @@ func (n *node) openEngine() error {
 	if err != nil {
 		return err
 	}
+	targets, err := n.config.Backup.open(n.config.DataDir, n.log)
+	if err != nil {
+		return err
+	}
 	n.engine, err = engine.New(engine.Config{
+		Archive: archive{n.cluster}, Targets: targets, Program: Version,
 		FIPS:  mode,
 		Vault: n.token, Ledger: ledger{n.cluster}, Audit: n.audit, Log: n.log.With("part", "engine"), Grace: n.config.HSM.grace(),
+		NodeID: n.identity.NodeID, Fleet: n.cluster, Keys: keyGiver{n},
 		CachedKeys: n.config.Keys.Cached, CacheIdle: n.config.Keys.Idle, DestroyMinimum: leastWait(n.config.Keys.destroyMinimum()),
 	})
 	if err != nil {
@@ -205,25 +251,31 @@ func (n *node) openEngine() error {
 		return err
 	}
 	n.verifier, err = auth.NewVerifier(auth.VerifierConfig{Directory: n.engine})
-	return err
+	if err != nil {
+		return err
+	}
+	n.joins.open(join.Handler(n.engine, n.log.With("part", "join")))
+	return nil
 }
 
 // openCertificates makes the API certificates from the cluster's CA.
 func (n *node) openCertificates() error {
-	record := n.cluster.View().Cluster()
-	if record == nil {
-		return errors.New("the replicated state holds no cluster: its first run did not finish; put the data directory back from a backup")
-	}
-	authority, err := x509.ParseCertificate(record.CACertificate)
-	if err != nil {
-		return fmt.Errorf("certificate of the cluster CA: %w", err)
-	}
-	signer, err := n.authoritySigner(authority.PublicKey, record.CAKey)
-	if err != nil {
-		return err
+	if n.authority == nil {
+		record := n.cluster.View().Cluster()
+		if record == nil {
+			return errors.New("the replicated state holds no cluster: its first run did not finish; put the data directory back from a backup")
+		}
+		if err := n.useAuthority(record.CACertificate, record.CAKey); err != nil {
+			return err
+		}
+		// From now on the node knows them without its state.
+		n.identity.CACertificate, n.identity.CAKey = record.CACertificate, record.CAKey
+		if err := n.identity.write(n.config.DataDir, identityFile); err != nil {
+			return err
+		}
 	}
 	n.certs = &certificates{
-		authority: authority, signer: signer, nodeKey: n.token.NodeSigner(), nodeID: n.identity.NodeID, names: n.config.names(),
+		authority: n.authority.certificate, signer: n.authority.signer, nodeKey: n.token.NodeSigner(), nodeID: n.identity.NodeID, names: n.config.names(),
 		tokenDown: n.token.DownSince, log: n.log.With("part", "certificates"),
 	}
 	return n.certs.issue(time.Now())
@@ -258,6 +310,7 @@ func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 	duties := time.NewTicker(dutyInterval)
 	defer duties.Stop()
 	loops.Go(func() { n.duties(background, duties.C) })
+	loops.Go(func() { n.announce(background) })
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)
@@ -282,18 +335,49 @@ func (n *node) serve(ctx context.Context, ready func(net.Addr) error) error {
 
 // await calls ready, then waits for a reason to stop: an error, or nil when ctx has ended.
 func (n *node) await(ctx context.Context, served <-chan error, ready func() error) error {
-	if err := ready(); err != nil {
-		return err
+	leased := make(chan struct{})
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer close(leased)
+		n.awaitLease(waiting)
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			n.log.Info("stopping: requests that run are answered first")
+			return nil
+		case err := <-n.cluster.Failed():
+			n.log.Error("replicated state failed, so this node stops", "error", err)
+			return err
+		case err := <-served:
+			return fmt.Errorf("API listener: %w", err)
+		case <-leased:
+			if ctx.Err() != nil {
+				continue
+			}
+			if err := ready(); err != nil {
+				return err
+			}
+			leased = nil
+		}
 	}
-	select {
-	case <-ctx.Done():
-		n.log.Info("stopping: requests that run are answered first")
-		return nil
-	case err := <-n.cluster.Failed():
-		n.log.Error("replicated state failed, so this node stops", "error", err)
-		return err
-	case err := <-served:
-		return fmt.Errorf("API listener: %w", err)
+}
+
+// awaitLease waits until this node may answer from its state: at once in a cluster of one, else as soon as a leader has heard of
+// it.
+func (n *node) awaitLease(ctx context.Context) {
+	tick := time.NewTicker(leasePoll)
+	defer tick.Stop()
+	for waited := 0; n.cluster.Expired(n.cluster.Lease()); waited++ {
+		if waited == leaseNotice {
+			n.log.Info("waiting for the other nodes: this one serves when it has contact with a majority of the cluster")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 
@@ -327,6 +411,7 @@ func (n *node) tend(ctx context.Context) {
 			return
 		case <-tick.C:
 			n.engine.Tend()
+			n.keepMembers()
 			if s := n.state(); s.State != last {
 				n.log.Warn("the node's state changed", "from", last, "to", s.State, "reasons", s.Reasons,
 					"audit", n.audit.Status().Reason, "ledger", n.cluster.Status().Reason)

@@ -17,6 +17,7 @@ import (
 var (
 	_ engine.Vault      = (*hsm.Token)(nil)
 	_ engine.Ledger     = ledger{}
+	_ engine.Fleet      = (*cluster.Node)(nil)
 	_ engine.View       = view{}
 	_ engine.TenantView = (*cluster.TenantView)(nil)
 	_ engine.AuditLog   = (*audit.Log)(nil)
@@ -40,6 +41,9 @@ func (l ledger) Leads() bool       { return l.node.Leads() }
 func (l ledger) Compact(ctx context.Context) error {
 	return l.node.Compact(ctx)
 }
+func (l ledger) Lease() int64                      { return l.node.Lease() }
+func (l ledger) Expired(lease int64) bool          { return l.node.Expired(lease) }
+func (l ledger) Barrier(ctx context.Context) error { return l.node.Barrier(ctx) }
 
 type view struct{ *cluster.View }
 

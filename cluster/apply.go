@@ -18,8 +18,11 @@ import (
 // entries has the same state. A refused command has changed nothing, except where the command says so: every rule is
 // checked before the first write.
 //
-// Details of a refusal name no record: they go to the caller as they are.
+// Details of a refusal name no record: they go to the caller as they are. What takes effect once comes through applyEntry.
 func apply(txn *memdb.Txn, c command.Command) command.Outcome {
+	if c.Type() == command.TypeTick {
+		return done // also before there is a cluster
+	}
 	if _, ok := c.(command.CreateCluster); !ok && first[directory.Cluster](txn, tableCluster, indexID, "") == nil {
 		return refused(fault.Conflict, "there is no cluster yet")
 	}
@@ -32,6 +35,14 @@ func apply(txn *memdb.Txn, c command.Command) command.Outcome {
 		}
 	}
 	return execute(txn, c)
+}
+
+// applyEntry applies the command of the log entry at index.
+func applyEntry(txn *memdb.Txn, index uint64, c command.Command) command.Outcome {
+	if once, ok := c.(command.Once); ok {
+		return applyOnce(txn, index, once)
+	}
+	return apply(txn, c)
 }
 
 // execute applies a command that needs no approval, or has it.
@@ -141,38 +152,35 @@ func execute(txn *memdb.Txn, c command.Command) command.Outcome {
 		return decideApproval(txn, c)
 	case command.CancelApproval:
 		return cancelApproval(txn, c)
+	case command.Tick:
+		return done // it is about leases and places in the log, not about records
+	case command.AddMember:
+		return addMember(txn, c)
+	case command.UpdateMember:
+		return updateMember(txn, c)
+	case command.RemoveMember:
+		return removeMember(txn, c)
+	case command.FinaliseVersion:
+		return finaliseVersion(txn, c)
+	case command.ResetMembers:
+		return resetMembers(txn, c)
+	case command.SetBackupSchedule:
+		return setBackupSchedule(txn, c)
+	case command.RecordBackup:
+		return recordBackup(txn, c)
+	case command.CreateJoinInvitation:
+		return createJoinInvitation(txn, c)
+	case command.DropJoinInvitation:
+		return dropJoinInvitation(txn, c)
+	case command.RequestJoin:
+		return requestJoin(txn, c)
+	case command.DecideJoin:
+		return decideJoin(txn, c)
+	case command.CompleteJoin:
+		return completeJoin(txn, c)
 	default:
 		// Decode makes no other, and a test applies one of each type.
 		panic(fmt.Sprintf("cluster: no rule applies %T", c))
-	}
-}
-
-// changesRights reports whether a command may have changed a right, a context or a key version's state, so that what was
-// decided before it must be decided again. New credentials, counters and requests take nothing away from anyone.
-func changesRights(c command.Command) bool {
-	if g, ok := c.(command.Guarded); ok {
-		inside, err := g.Inner()
-		return err != nil || changesRights(inside)
-	}
-	switch c.Type() {
-	case command.TypeLeaseUsage, command.TypeCreateRefresh, command.TypeRotateRefresh, command.TypeCreateSession,
-		command.TypeCreateImport, command.TypeTouchSession, command.TypeCreateInvitation, command.TypeDropInvitation,
-		command.TypeCreateDevice, command.TypeDecideDevice, command.TypeRedeemDevice, command.TypeMergeUsage,
-		command.TypeRequestApproval, command.TypeCancelApproval, command.TypeRevokeRefresh:
-		return false
-	default:
-		return true
-	}
-}
-
-// removesKeys reports whether a command removes key material from the state, which older entries of the log and older snapshots
-// still hold. Only the appliance proposes such commands, so none comes guarded.
-func removesKeys(c command.Command) bool {
-	switch c.Type() {
-	case command.TypeDestroyVersion, command.TypeDeleteTenant:
-		return true
-	default:
-		return false
 	}
 }
 

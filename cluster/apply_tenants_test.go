@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	"cryptoserve/cluster/command"
@@ -100,8 +101,9 @@ func TestDeleteTenantLeavesNothing(t *testing.T) {
 	db := world(t)
 	mustApply(t, db, deletion(10, 5))
 	before := holding(t, db, "ten-a")
-	for _, table := range tables[1:] {
-		if before[table.name] == 0 {
+	ofNoTenant := []string{tableCluster, tableMembers, tableJoinCodes, tableJoins, tableBackupRuns, tableAnswered}
+	for _, table := range tables {
+		if before[table.name] == 0 && !slices.Contains(ofNoTenant, table.name) {
 			t.Errorf("everything has no record in %s: this test would not see one that stays", table.name)
 		}
 	}

@@ -23,7 +23,7 @@ func applyAll(t testing.TB, db *memdb.MemDB, commands ...command.Command) []comm
 			t.Fatal(err)
 		}
 		txn := db.Txn(true)
-		outcomes[i] = apply(txn, decoded)
+		outcomes[i] = applyEntry(txn, uint64(i+1), decoded)
 		txn.Commit()
 	}
 	return outcomes
@@ -159,8 +159,10 @@ func oneOfEachType() []command.Command {
 		command.AcceptInvitation{}, command.RedeemDevice{}, command.DeletePolicy{}, command.ChangeContext{},
 		command.SetContextStatus{}, command.DeleteContext{}, command.SetVersionState{}, command.ScheduleDestruction{},
 		command.DestroyVersion{}, command.SetMinimumVersion{}, command.SetKeyRotation{}, command.DecideApproval{},
-		command.CancelApproval{},
-	})
+		command.CancelApproval{}, command.Tick{}, command.Once{ID: [16]byte{1}, Command: encoded(command.LeaseUsage{})}, newMember("node-1"),
+		command.UpdateMember{}, command.RemoveMember{}, command.FinaliseVersion{}, command.ResetMembers{},
+		command.SetBackupSchedule{}, command.RecordBackup{},
+	}, ofCluster(), []command.Command{command.DropJoinInvitation{}})
 }
 
 // TestApplyKnowsEveryType: apply has a rule for every type that can be decoded.

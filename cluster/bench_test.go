@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -74,7 +75,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	for i := range 5000 {
 		applyAll(b, f.db, newUser("ten-a", fmt.Sprintf("usr-%d", i+2)))
 	}
-	f.publish(1, 0)
+	f.publish(effects{applied: 1})
 	b.Run("round trip", func(b *testing.B) {
 		for b.Loop() {
 			roundTrip(b, f)
@@ -83,6 +84,88 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.Run("digest", func(b *testing.B) {
 		for b.Loop() {
 			f.view.Load().Digest()
+		}
+	})
+}
+
+// BenchmarkBackup is of a state of 20,000 records: the digest, the records, and reading them with all checks.
+func BenchmarkBackup(b *testing.B) {
+	f := testFSM(b)
+	applyAll(b, f.db, seed()...)
+	for i := range 20000 {
+		applyAll(b, f.db, newUser("ten-a", fmt.Sprintf("usr-%d", i+2)))
+	}
+	f.publish(effects{applied: 1})
+	v := f.view.Load()
+	records := recordsOf(b, v)
+	b.Run("write", func(b *testing.B) {
+		b.SetBytes(int64(len(records)))
+		for b.Loop() {
+			recordsOf(b, v)
+		}
+	})
+	b.Run("rehearse", func(b *testing.B) {
+		b.SetBytes(int64(len(records)))
+		for b.Loop() {
+			if _, err := Rehearse(bytes.NewReader(records)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkProposeOfThree measures 32 proposers for each processor on all three nodes of a cluster whose network is in memory and
+// whose logs share this disk.
+func BenchmarkProposeOfThree(b *testing.B) {
+	g := newGroup(b, 3)
+	ctx := b.Context()
+	for name, parallelism := range map[string]int{"one at a time": 0, "many": 32} {
+		for _, by := range []string{"leader", "follower"} {
+			b.Run(name+" on the "+by, func(b *testing.B) {
+				n := g.leader()
+				if by == "follower" {
+					n = g.follower()
+				}
+				propose := func() {
+					if _, err := n.Propose(ctx, command.LeaseUsage{Key: keyID("apple", 3), Count: 1}); err != nil {
+						b.Error(err)
+					}
+				}
+				if parallelism == 0 {
+					for b.Loop() {
+						propose()
+					}
+					return
+				}
+				b.SetParallelism(parallelism)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						propose()
+					}
+				})
+			})
+		}
+	}
+	for _, by := range []string{"leader", "follower"} {
+		n := g.leader()
+		if by == "follower" {
+			n = g.follower()
+		}
+		b.Run("barrier on the "+by, func(b *testing.B) {
+			for b.Loop() {
+				if err := n.Barrier(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("fence", func(b *testing.B) {
+		n := g.leader()
+		for b.Loop() {
+			out, err := n.Propose(ctx, command.RevokeApplicationTokens{Tenant: "ten-a", Application: "app-1", NotBefore: 5})
+			if err != nil && out.Refused == 0 {
+				b.Fatal(err)
+			}
 		}
 	})
 }

@@ -100,7 +100,7 @@ func (f finder) inSnapshots(text []byte) (found []string) {
 		r, err := newFrameReader(bytes.NewReader(b), f.frames)
 		for last := false; err == nil && !last; {
 			var plain []byte
-			if plain, last, err = r.next(); bytes.Contains(plain, text) {
+			if plain, last, err = r.Next(); bytes.Contains(plain, text) {
 				found = append(found, "snapshot "+filepath.Base(filepath.Dir(path)))
 			}
 		}

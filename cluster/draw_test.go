@@ -14,7 +14,7 @@ import (
 // many refer to what others made.
 func drawCommand(t *rapid.T, v *View) command.Command {
 	d := newDrawn(t, v)
-	switch choose(t, "area", 6) {
+	switch choose(t, "area", 9) {
 	case 0:
 		return d.creation()
 	case 1:
@@ -25,8 +25,80 @@ func drawCommand(t *rapid.T, v *View) command.Command {
 		return d.ofUsers()
 	case 4:
 		return d.ofApprovals()
+	case 5:
+		return d.ofJoins()
+	case 6:
+		return d.ofMembers()
+	case 7:
+		return d.once()
 	default:
 		return d.guarded()
+	}
+}
+
+// ofMembers is about members, mostly some that there are.
+func (d *drawn) ofMembers() command.Command {
+	id := d.pick("node", "node-1", joinNodeID(1), joinNodeID(2))
+	if m := one(d, "member", d.v.Members()); m != nil {
+		id = m.ID
+	}
+	switch choose(d.t, "member command", 7) {
+	case 0:
+		return newMember(id)
+	case 1:
+		return command.RemoveMember{ID: id, At: d.from + 1}
+	case 2:
+		return command.FinaliseVersion{Version: uint32(choose(d.t, "version", 3))}
+	case 3:
+		return command.ResetMembers{Survivor: id, At: d.from + 1}
+	case 4:
+		return command.Tick{Refreshes: []command.Refresh{{Node: id, Nonce: [16]byte{d.hash}}}, Mark: d.hash == 1}
+	default:
+		return command.UpdateMember{
+			ID: id, Address: d.pick("address", "192.0.2.1:8444", "192.0.2.2:8444", "192.0.2.3:8444"), CommandVersion: uint32(choose(d.t, "version", 3)),
+		}
+	}
+}
+
+// once is one of few proposals, which come again and with other commands.
+func (d *drawn) once() command.Command {
+	c := command.Once{ID: [16]byte{d.hash}, After: uint64(choose(d.t, "after", 9))}
+	switch choose(d.t, "once", 3) {
+	case 0:
+		c.Command = encoded(d.ofKeys())
+	case 1:
+		c.Command = encoded(d.guarded())
+	default:
+		c.Command = encoded(command.RemoveMember{ID: joinNodeID(2), At: 5})
+	}
+	return c
+}
+
+// ofJoins is about an invitation to join or a request, mostly one that there is.
+func (d *drawn) ofJoins() command.Command {
+	n := choose(d.t, "join", 4) + 1
+	switch choose(d.t, "join command", 5) {
+	case 0:
+		return newJoinInvitation(n, d.from, d.from+1+d.number("life", 20))
+	case 1:
+		return command.DropJoinInvitation{ID: joinCodeID(n)}
+	case 2:
+		c := newJoin(n, d.from, d.from+1+d.number("life", 50))
+		if i := one(d, "invitation to join", d.v.JoinInvitations()); i != nil {
+			c.Join.Invitation, c.Join.Hash = i.ID, i.Hash
+		}
+		return c
+	case 3:
+		j := one(d, "request to join", d.v.Joins())
+		if j == nil {
+			return command.DecideJoin{ID: joinID(n), By: d.user, At: d.from}
+		}
+		return decided(j, choose(d.t, "deny", 4) > 0, d.from)
+	default:
+		if j := one(d, "request to join", d.v.Joins()); j != nil {
+			return command.CompleteJoin{ID: j.ID, At: d.from}
+		}
+		return command.CompleteJoin{ID: joinID(n), At: d.from}
 	}
 }
 

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/cluster/fence"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/lp"
 	"cryptoserve/engine/seal"
 )
@@ -40,6 +43,14 @@ type fsm struct {
 	// removed counts what may have left key material behind on this disk: see Node.Compact.
 	removed atomic.Uint64
 
+	fence *fence.Fence
+	node  string // this node's id
+	// retired is set once a record says that this node was removed.
+	retired atomic.Bool
+	// membersChanged has a value when records of members have changed since it was read.
+	membersChanged chan struct{}
+	marked         markedViews
+
 	// failed is why the state machine stopped. Once set it applies nothing: to skip an entry would give this node
 	// another state than the rest, or none that anybody agreed to.
 	failed   atomic.Pointer[error]
@@ -48,8 +59,11 @@ type fsm struct {
 	restoreErr atomic.Pointer[error]
 }
 
-func newFSM(entries entryKey, frames frameKey) *fsm {
-	f := &fsm{entries: entries, frames: frames, db: newState(), failures: make(chan error, 1)}
+func newFSM(node string, clock fence.Clock, entries entryKey, frames frameKey) *fsm {
+	f := &fsm{
+		entries: entries, frames: frames, db: newState(), failures: make(chan error, 1), node: node,
+		fence: fence.New(fence.Config{Node: node, Clock: clock}), membersChanged: make(chan struct{}, 1),
+	}
 	f.view.Store(newView(f.db, 0))
 	return f
 }
@@ -60,8 +74,7 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 // ApplyBatch applies entries in one transaction: their effects become visible together, before the first is answered.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, len(logs))
-	applied := f.view.Load().applied
-	var changes uint64
+	e := effects{applied: f.view.Load().applied}
 	txn := f.db.Txn(true)
 	for i, l := range logs {
 		if err := f.failed.Load(); err != nil {
@@ -69,52 +82,135 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		if l.Type == raft.LogCommand {
-			outcome, rights, err := f.applyEntry(txn, l)
+			outcome, err := f.applyEntry(txn, l, &e)
 			if err != nil {
 				f.fail(err)
 				responses[i] = err
 				continue
 			}
-			if rights && outcome.Refused == 0 {
-				changes++
-			}
 			responses[i] = outcome
 		}
-		applied = l.Index
+		e.applied = l.Index
 	}
 	txn.Commit()
-	f.publish(applied, changes)
+	f.publish(e)
 	return responses
 }
 
-// applyEntry opens, decodes and applies one entry, and tells whether it is of a kind that changes rights. When it fails, the
-// entry has changed nothing.
-func (f *fsm) applyEntry(txn *memdb.Txn, l *raft.Log) (outcome command.Outcome, rights bool, err error) {
+// effects is what entries did besides changing records.
+type effects struct {
+	applied uint64 // index of the last one
+	changes uint64 // how many may have changed rights
+	cluster bool   // the record of the cluster or one of a member
+}
+
+// applyEntry opens, decodes and applies one entry. When it fails, the entry has changed nothing.
+func (f *fsm) applyEntry(txn *memdb.Txn, l *raft.Log, e *effects) (command.Outcome, error) {
 	what := fmt.Sprintf("log entry %d", l.Index)
 	encoded, err := f.entries.open(l.Data)
 	if err != nil {
-		return command.Outcome{}, false, damaged(what, err.Error())
+		return command.Outcome{}, damaged(what, err.Error())
 	}
 	c, err := command.Decode(encoded)
 	if errors.Is(err, command.ErrUnknown) {
-		return command.Outcome{}, false, fmt.Errorf("%s holds an %w", what, err)
+		return command.Outcome{}, fmt.Errorf("%s holds an %w", what, err)
 	}
 	if err != nil {
-		return command.Outcome{}, false, damaged(what, err.Error())
+		return command.Outcome{}, damaged(what, err.Error())
 	}
-	outcome = apply(txn, c)
-	if outcome.Refused == 0 && removesKeys(c) {
+	outcome := applyEntry(txn, l.Index, c)
+	if outcome.Refused != 0 {
+		return outcome, nil
+	}
+	inside, ok := innermost(c)
+	if !ok {
+		return outcome, nil // Decode has read it: this does not happen
+	}
+	if t, ok := inside.(command.Tick); ok {
+		f.ticked(txn, l.Index, t)
+		return outcome, nil
+	}
+	if changesRights(inside) {
+		e.changes++
+	}
+	if removesKeys(inside) {
 		f.removed.Add(1)
 	}
-	return outcome, changesRights(c), nil
+	e.cluster = e.cluster || changesCluster(inside)
+	return outcome, nil
 }
 
-// publish makes the state of f.db visible, and only then the new epoch.
-func (f *fsm) publish(applied, changes uint64) {
-	f.view.Store(newView(f.db, applied))
-	if changes > 0 {
-		f.epoch.Add(changes)
+// ticked tells the fence of a tick, and keeps the state at one that is marked.
+func (f *fsm) ticked(txn *memdb.Txn, index uint64, t command.Tick) {
+	refreshes := make([]fence.Refresh, 0, len(t.Refreshes))
+	for _, r := range t.Refreshes {
+		if r.Node == f.node && f.retired.Load() {
+			continue // a node that was removed is given no lease
+		}
+		refreshes = append(refreshes, fence.Refresh{Node: r.Node, Nonce: r.Nonce})
 	}
+	f.fence.Applied(index, refreshes)
+	if t.Mark {
+		f.marked.keep(&View{txn: txn.Snapshot(), applied: index})
+	}
+}
+
+// publish makes the state of f.db visible, then the new epoch, and only then tells the fence, which others wait for.
+func (f *fsm) publish(e effects) {
+	v := newView(f.db, e.applied)
+	f.view.Store(v)
+	if e.changes > 0 {
+		f.epoch.Add(e.changes)
+	}
+	if e.cluster {
+		f.clusterChanged(v)
+	}
+	f.fence.Advance(e.applied)
+}
+
+// clusterChanged looks at what the records of cluster and members say about this node.
+func (f *fsm) clusterChanged(v *View) {
+	if c := v.Cluster(); c != nil && c.CommandVersion > command.Newest() {
+		f.fail(fmt.Errorf("the cluster was finalised at command version %d, and this program knows up to %d: install the program that the "+
+			"other nodes have, and start the node again; nothing was changed", c.CommandVersion, command.Newest()))
+	}
+	if m := v.Member(f.node); m != nil && m.Status == directory.MemberRemoved && !f.retired.Swap(true) {
+		f.fence.Restored() // its lease ends now
+	}
+	select {
+	case f.membersChanged <- struct{}{}:
+	default:
+	}
+}
+
+// markedViews are the states at the last few marked ticks.
+type markedViews struct {
+	mu    sync.Mutex
+	views []*View
+}
+
+// markedKept is how many states are kept: more than one, since two members may compare digests at the same time.
+const markedKept = 4
+
+func (m *markedViews) keep(v *View) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.views) == markedKept {
+		m.views = m.views[1:]
+	}
+	m.views = append(m.views, v)
+}
+
+// at returns the state at an index, nil when it is not kept.
+func (m *markedViews) at(index uint64) *View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.views {
+		if v.applied == index {
+			return v
+		}
+	}
+	return nil
 }
 
 func (f *fsm) fail(err error) {
@@ -148,8 +244,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		f.restoreErr.Store(&err)
 		return err
 	}
+	f.fence.Restored()
 	f.db = db
-	f.publish(applied, 1)
+	f.publish(effects{applied: applied, changes: 1, cluster: true})
 	return nil
 }
 
@@ -165,6 +262,7 @@ func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	if !ok {
 		return errors.Join(fmt.Errorf("cluster: a snapshot cannot be written into a %T", sink), sink.Cancel())
 	}
+	own.own = true
 	if err := writeSnapshot(sink, s.frames, s.view, &own.meta); err != nil {
 		return errors.Join(fmt.Errorf("cluster: write snapshot: %w", err), sink.Cancel())
 	}

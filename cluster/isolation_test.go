@@ -78,8 +78,8 @@ func ownedBy(t testing.TB, db *memdb.MemDB) map[string]map[any]bool {
 	eachRecord(t, db, func(table string, record any, _ []byte) {
 		var owner string
 		switch r := record.(type) {
-		case *directory.Cluster:
-			return
+		case *directory.Cluster, *directory.Member, *directory.JoinInvitation, *directory.Join, *directory.BackupRun, *answered:
+			return // of the cluster itself
 		case *directory.Tenant:
 			owner = r.ID
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,9 @@ type logStore struct {
 	// markErr is why the mark could not be raised, nil when it could. The entries themselves are durable then, so Raft
 	// must not be told that they are not.
 	markErr atomic.Pointer[error]
+	// end is the index of the newest entry, 0 before it is known.
+	end   atomic.Uint64
+	times slowest
 }
 
 // FirstIndex returns the index of the oldest entry, 0 when there is none.
@@ -59,11 +63,17 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 // StoreLog stores one entry.
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-// StoreLogs stores entries durably, in one transaction. The caller's entries are left as they are.
+// StoreLogs stores entries durably, in one transaction. The caller's entries are left as they are. Entries that do not follow the
+// newest one come after a snapshot that the leader sent in place of what is between: the older ones go then.
 func (s *logStore) StoreLogs(logs []*raft.Log) (err error) {
 	defer guard("the log", &err)
 	if len(logs) == 0 {
 		return nil
+	}
+	began := time.Now()
+	defer func() { s.times.add(began, time.Since(began)) }()
+	if err := s.closeGap(logs[0].Index); err != nil {
+		return err
 	}
 	coded := make([]*raft.Log, len(logs))
 	for i, l := range logs {
@@ -81,6 +91,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) (err error) {
 	if err := s.store.StoreLogs(coded); err != nil {
 		return fmt.Errorf("store %d log entries from %d: %w", len(logs), logs[0].Index, err)
 	}
+	s.end.Store(logs[len(logs)-1].Index)
 	if err := s.mark.set(logs[len(logs)-1].Index); err != nil {
 		s.markErr.Store(&err)
 		return nil
@@ -89,6 +100,25 @@ func (s *logStore) StoreLogs(logs []*raft.Log) (err error) {
 		s.markErr.Store(nil)
 	}
 	return nil
+}
+
+// closeGap drops all entries when the next one does not follow them.
+func (s *logStore) closeGap(next uint64) error {
+	if s.end.Load()+1 == next {
+		return nil
+	}
+	first, err := s.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last == 0 || next <= last+1 {
+		return nil
+	}
+	return s.DeleteRange(first, last)
 }
 
 // DeleteRange drops the entries from lowest to highest. When these are the newest ones the mark goes down first.
@@ -102,6 +132,7 @@ func (s *logStore) DeleteRange(lowest, highest uint64) (err error) {
 		if err := s.mark.lower(lowest - 1); err != nil {
 			return err
 		}
+		s.end.Store(0)
 	}
 	return s.store.DeleteRange(lowest, highest)
 }
@@ -134,4 +165,38 @@ func (s *logStore) verify(reach uint64) (n int, err error) {
 		return n, damaged(fmt.Sprintf("log entry %d", reach), fmt.Sprintf("it is missing: the log ends at %d", last))
 	}
 	return n, nil
+}
+
+// slowest keeps the longest of the recent times: of this span and of the one before.
+type slowest struct {
+	mu           sync.Mutex
+	began        time.Time
+	now, earlier time.Duration
+}
+
+// slowSpan is how long a span is.
+const slowSpan = 10 * time.Second
+
+func (s *slowest) add(at time.Time, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn(at)
+	s.now = max(s.now, took)
+}
+
+func (s *slowest) turn(at time.Time) {
+	switch passed := at.Sub(s.began); {
+	case passed >= 2*slowSpan:
+		s.began, s.now, s.earlier = at, 0, 0
+	case passed >= slowSpan:
+		s.began, s.now, s.earlier = at, 0, s.now
+	}
+}
+
+// longest returns the longest time of the last ten to twenty seconds.
+func (s *slowest) longest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn(time.Now())
+	return max(s.now, s.earlier)
 }

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"cryptoserve/cluster/fence"
+	"cryptoserve/engine/directory"
 	"cryptoserve/engine/seal"
 	"cryptoserve/engine/secret"
 )
@@ -25,6 +29,8 @@ const (
 	commitLimit = time.Second
 	// closeLimit bounds the wait for Raft when the node is closed, for a disk that does not answer.
 	closeLimit = 10 * time.Second
+	// handOverLimit bounds how long a leader that is closed tries to hand the leadership over.
+	handOverLimit = 2 * time.Second
 
 	defaultSnapshotThreshold = 8192
 	defaultTrailingLogs      = 10240
@@ -47,7 +53,20 @@ type Config struct {
 	// Zero means 300 ms. Less is for tests.
 	ElectionTimeout time.Duration
 
-	wrap func(raft.LogStore, raft.StableStore) (raft.LogStore, raft.StableStore) // for tests: faults below the stores
+	// Network is the way to the other nodes. Nil makes a cluster of one that stays so.
+	Network Network
+	// Join has a node with an empty directory wait until a leader sends it configuration and log, in place of making a new cluster.
+	// Seeds are the members that the node knew before it started, or was told of when it joined. They count where its state, which
+	// is old until there is a leader, has no record.
+	Join  bool
+	Seeds []directory.Member
+	// Clock is what leases are counted on: fence.BootClock if nil.
+	Clock fence.Clock
+	// Program is the version of the program, for people.
+	Program string
+
+	voteAfter time.Duration                                                           // for tests: in place of caughtUpFor
+	wrap      func(raft.LogStore, raft.StableStore) (raft.LogStore, raft.StableStore) // for tests: faults below the stores
 }
 
 func (c Config) validate() error {
@@ -96,30 +115,62 @@ func (c Config) raftConfig() *raft.Config {
 	return r
 }
 
-// newTransport returns the transport of a cluster of one voter: it reaches nobody.
-func newTransport(c Config) transport {
-	_, t := raft.NewInmemTransport(raft.ServerAddress(c.NodeID))
-	return transport{t}
+// memoryTransport is that of a cluster of one voter: it reaches nobody.
+func memoryTransport(node string) raftTransport {
+	_, t := raft.NewInmemTransport(raft.ServerAddress(node))
+	return newRaftTransport(t, node)
+}
+
+// Of the connections for Raft.
+const (
+	transportTimeout = 2 * time.Second
+	transportPool    = 3 // to each node
+)
+
+func (n *Node) newTransport() raftTransport {
+	if n.net == nil {
+		return memoryTransport(n.cfg.NodeID)
+	}
+	return newRaftTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  resolver{n.net.Streams(), n.cfg.NodeID, n.Address},
+		MaxPool: transportPool, MaxRPCsInFlight: 1, Timeout: transportTimeout, Logger: n.cfg.raftLog(),
+	}), n.cfg.NodeID)
 }
 
 // Node is a member of the cluster: it proposes commands and holds the state that they made. Goroutines may share it.
 type Node struct {
 	cfg      Config
+	net      Network // nil for a cluster of one that stays so
 	storage  *storage
-	trans    transport
+	trans    raftTransport
 	raft     *raft.Raft
 	fsm      *fsm
+	fence    *fence.Fence
 	watchdog *watchdog
 
-	compacting sync.Mutex // held while Compact runs
+	// solo is set while this node is the only one in Raft's configuration: it needs no ticks then.
+	solo       atomic.Bool
+	refreshes  fence.Collector // of all nodes, on the leader
+	nudges     chan struct{}
+	rounds     rounds
+	caughtUpIn uint64 // the term in which this node has led and applied everything before; of reconcileLoop
 
+	compacting sync.Mutex // held while Compact runs
+	// entering is held by each entry of this leader until it is applied, and by Restore against them all.
+	entering sync.RWMutex
+	soloing  sync.Mutex // of keepSolo and endSolo
+
+	ctx       context.Context // of the loops
+	stop      context.CancelFunc
+	loops     sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 	closed    chan struct{}
 }
 
-// Open starts the node. It makes a new log when the directory is empty, and returns when this node leads and has applied
-// everything that was committed before, or when ctx ends.
+// Open starts the node. It makes a new log when the directory is empty. Without a Network it returns when this node leads and
+// has applied everything that was committed before, or when ctx ends; with one it returns when Raft runs, and Ready tells when the
+// node can serve.
 //
 // Errors: ErrInUse, ErrWrongKey, ErrDamaged, each with what an operator can do next. Damage is named (the index of the
 // log entry, the page of the database, the name of the snapshot); nothing is repaired and nothing dropped.
@@ -132,24 +183,14 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 func open(ctx context.Context, cfg Config) (_ *Node, err error) {
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	sealKey, err := seal.New(cfg.StorageKey)
+	n, keys, err := newNode(cfg)
 	if err != nil {
 		return nil, err
 	}
-	mac, err := newMACKey(cfg.StorageKey, cfg.ClusterID)
-	if err != nil {
+	if n.storage, err = openStorage(cfg, keys.mac, keys.frames, n.closed); err != nil {
 		return nil, err
 	}
-	frames := frameKey{sealKey, cfg.ClusterID}
-	n := &Node{cfg: cfg, trans: newTransport(cfg), closed: make(chan struct{})}
-	n.fsm = newFSM(newEntryKey(sealKey, cfg.ClusterID), frames)
-	n.watchdog = newWatchdog(commitLimit, n.leads)
-	if n.storage, err = openStorage(cfg, mac, frames, n.closed); err != nil {
-		return nil, errors.Join(err, n.trans.Close())
-	}
+	n.trans = n.newTransport()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -161,7 +202,43 @@ func open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := n.start(); err != nil {
 		return nil, err
 	}
-	return n, n.ready(ctx)
+	if n.net == nil {
+		return n, n.startAlone(ctx)
+	}
+	n.net.Handle(n.serve)
+	n.loops.Go(n.refreshLoop)
+	n.loops.Go(n.tickLoop)
+	n.loops.Go(n.nudgeLoop)
+	n.loops.Go(n.reconcileLoop)
+	return n, nil
+}
+
+// nodeKeys is what comes from the storage key.
+type nodeKeys struct {
+	mac    *macKey
+	frames frameKey
+}
+
+// newNode returns a node that has opened nothing yet.
+func newNode(cfg Config) (*Node, nodeKeys, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, nodeKeys{}, err
+	}
+	sealKey, err := seal.New(cfg.StorageKey)
+	if err != nil {
+		return nil, nodeKeys{}, err
+	}
+	mac, err := newMACKey(cfg.StorageKey, cfg.ClusterID)
+	if err != nil {
+		return nil, nodeKeys{}, err
+	}
+	keys := nodeKeys{mac, frameKey{sealKey, cfg.ClusterID}}
+	n := &Node{cfg: cfg, net: cfg.Network, closed: make(chan struct{}), nudges: make(chan struct{}, 1)}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.fsm = newFSM(cfg.NodeID, cfg.Clock, newEntryKey(sealKey, cfg.ClusterID), keys.frames)
+	n.fence = n.fsm.fence
+	n.watchdog = newWatchdog(commitLimit, n.leads, n.stuck)
+	return n, keys, nil
 }
 
 // start loads the snapshot and starts Raft.
@@ -181,19 +258,19 @@ func (n *Node) start() (err error) {
 	return fmt.Errorf("start Raft: %w", err)
 }
 
-// ready waits until this node leads and has applied all that was committed before.
-func (n *Node) ready(ctx context.Context) error {
+// startAlone waits until this node, which is the only one, leads and has applied all that was committed before.
+func (n *Node) startAlone(ctx context.Context) error {
 	configuration := n.raft.GetConfiguration()
 	if err := configuration.Error(); err != nil {
 		return fmt.Errorf("read the membership: %w", err)
 	}
-	member := false
-	for _, s := range configuration.Configuration().Servers {
-		member = member || s.ID == raft.ServerID(n.cfg.NodeID)
-	}
-	if !member {
+	servers := configuration.Configuration().Servers
+	if !slices.ContainsFunc(servers, func(s raft.Server) bool { return s.ID == raft.ServerID(n.cfg.NodeID) }) {
 		return fmt.Errorf("the node %q is not a member of the cluster in this directory; start it with the node id that the "+
 			"directory was made with", n.cfg.NodeID)
+	}
+	if len(servers) > 1 {
+		return fmt.Errorf("the cluster in this directory has %d nodes: start this one with a cluster port", len(servers))
 	}
 	for {
 		select {
@@ -206,20 +283,48 @@ func (n *Node) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait until this node leads: %w", context.Cause(ctx))
 		}
-		applied := make(chan error, 1)
-		go func() { applied <- n.raft.Barrier(0).Error() }()
-		select {
-		case err := <-applied:
-			if failure := n.fsm.failure(); failure != nil {
-				return failure
-			}
-			if err == nil {
-				return nil
-			}
-			// Leadership was lost: the next one comes through LeaderCh.
-		case <-ctx.Done():
+		err := await(ctx, n.raft.Barrier(0))
+		if failure := n.fsm.failure(); failure != nil {
+			return failure
+		}
+		if err == nil {
+			n.solo.Store(true)
+			n.fence.SetAlone(true)
+			return nil
+		}
+		if ctx.Err() != nil {
 			return fmt.Errorf("wait until the log is applied: %w", context.Cause(ctx))
 		}
+		// Leadership was lost: the next one comes through LeaderCh.
+	}
+}
+
+// Ready returns when this node has applied all that was committed before the call, and holds a lease.
+func (n *Node) Ready(ctx context.Context) error {
+	if _, err := n.reach(ctx, n.shared); err != nil {
+		return err
+	}
+	for n.Expired(n.Lease()) {
+		if !n.sleep(ctx, lookAgain) {
+			return fmt.Errorf("cluster: this node is given no lease: %w", errors.Join(context.Cause(ctx), n.ended()))
+		}
+	}
+	return nil
+}
+
+// fail stops the node for good: it takes and applies nothing any more, has no lease, and says nothing to others.
+func (n *Node) fail(err error) {
+	n.fsm.fail(err)
+	n.endSolo()
+	n.fence.Restored()
+	n.trans.mute()
+}
+
+// stuck is called when an entry of this leader does not commit. Another node may be able to, once this one is silent.
+func (n *Node) stuck() {
+	if voters(n.servers()) > 1 {
+		n.fail(fmt.Errorf("an entry of this node, which led, was not committed within %v: the disk of its Raft log hangs or is very slow, "+
+			"or its leadership was handed over only half; check the disk and start the node again", commitLimit))
 	}
 }
 
@@ -249,22 +354,31 @@ func (n *Node) Snapshot() error {
 	return nil
 }
 
-// Failed gives at most one error: why the state machine has stopped. It met a command that it does not know, or an entry
-// that does not open. The node then refuses proposals and must be closed; its views stay at the entry before.
+// Failed gives at most one error: why the node has stopped. It met a command that it does not know, or an entry that does not
+// open, was removed from the cluster, or led and could not commit. It then refuses proposals, has no lease and must be closed; its
+// views stay at the entry before.
 func (n *Node) Failed() <-chan error { return n.fsm.failures }
 
 // Status is what an operator asks a node.
 type Status struct {
 	Leader    bool
+	Voter     bool
+	Term      uint64
 	Applied   uint64 // index of the last entry in the state
 	LastIndex uint64 // index of the last entry in the log
 	Healthy   bool   // proposals can succeed
 	Reason    string // why not, when not healthy
+	// LogWrite is the slowest recent write to the Raft log. From a quarter of the leader lease on (50 ms) an operator should look
+	// at the disk; from half of it on leaders change.
+	LogWrite time.Duration
 }
 
 // Status returns how the node is now.
 func (n *Node) Status() Status {
-	s := Status{Leader: n.leads(), Applied: n.View().applied, LastIndex: n.raft.LastIndex()}
+	s := Status{
+		Leader: n.leads(), Voter: n.votes(n.cfg.NodeID), Term: n.raft.CurrentTerm(), Applied: n.View().applied,
+		LastIndex: n.raft.LastIndex(), LogWrite: n.storage.logs.times.longest(),
+	}
 	s.Reason = n.trouble(s.Leader)
 	s.Healthy = s.Reason == ""
 	return s
@@ -277,7 +391,7 @@ func (n *Node) trouble(leads bool) string {
 	default:
 	}
 	if err := n.fsm.failure(); err != nil {
-		return "the state machine has stopped: " + err.Error()
+		return "the node has stopped: " + err.Error()
 	}
 	if err := n.storage.stable.stuck.Load(); err != nil {
 		return "Raft cannot save its term: " + (*err).Error()
@@ -288,8 +402,11 @@ func (n *Node) trouble(leads bool) string {
 	if err := n.storage.logs.markErr.Load(); err != nil {
 		return (*err).Error()
 	}
-	if !leads {
+	if !leads && n.leader() == "" {
 		return "there is no leader"
+	}
+	if n.Expired(n.Lease()) {
+		return "this node has no lease: it does not keep up with the leader, or cannot reach it"
 	}
 	return ""
 }
@@ -300,20 +417,40 @@ func (n *Node) Close() error {
 	return n.closeErr
 }
 
-// close ends Raft before its transport, and the transport before the stores: Raft panics when it meets a closed store.
+// close hands the leadership over, then ends Raft before its transport, and the transport before the stores: Raft panics when it
+// meets a closed store.
 func (n *Node) close() error {
+	if n.raft != nil && n.ended() == nil && n.leads() && voters(n.servers()) > 1 {
+		ctx, cancel := context.WithTimeout(context.Background(), handOverLimit)
+		_ = n.transfer(ctx, "") // without, the others elect one
+		cancel()
+	}
 	close(n.closed)
+	n.stop()
+	n.fence.SetAlone(false)
+	n.fence.Restored()
+	if n.net != nil {
+		n.net.Handle(nil)
+	}
 	if n.raft != nil {
-		stopped := make(chan error, 1)
-		go func() { stopped <- n.raft.Shutdown().Error() }()
-		select {
-		case err := <-stopped:
-			if err != nil {
-				return fmt.Errorf("cluster: stop Raft: %w", err)
-			}
-		case <-time.After(closeLimit):
-			return fmt.Errorf("cluster: Raft did not stop within %v: its disk does not answer", closeLimit)
+		if err := n.stopRaft(); err != nil {
+			return err
 		}
 	}
+	n.loops.Wait()
 	return errors.Join(n.trans.Close(), n.storage.close())
+}
+
+func (n *Node) stopRaft() error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.raft.Shutdown().Error() }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			return fmt.Errorf("cluster: stop Raft: %w", err)
+		}
+		return nil
+	case <-time.After(closeLimit):
+		return fmt.Errorf("cluster: Raft did not stop within %v: its disk does not answer", closeLimit)
+	}
 }

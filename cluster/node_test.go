@@ -265,7 +265,7 @@ func TestUnknownCommandStopsTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.commit(testContext(t), encoded); !errors.Is(err, fault.LedgerUnavailable) || !errors.Is(err, command.ErrUnknown) {
+	if _, err := n.commit(testContext(t), encoded, false); !errors.Is(err, fault.LedgerUnavailable) || !errors.Is(err, command.ErrUnknown) {
 		t.Fatal(err)
 	}
 	select {

@@ -26,7 +26,7 @@ func testFSM(t interface{ Fatal(...any) }) *fsm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newFSM(newEntryKey(key, "cls"), frameKey{key, "cls"})
+	return newFSM("node-1", nil, newEntryKey(key, "cls"), frameKey{key, "cls"})
 }
 
 // TestInvariant10ApplyIsPure applies one random log three times: entry by entry, in one batch, and with a snapshot and a
@@ -35,13 +35,13 @@ func TestInvariant10ApplyIsPure(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		commands := beginning()
 		scratch := newState()
-		for _, c := range commands {
-			applyOne(t, scratch, c)
+		for i, c := range commands {
+			applyOne(t, scratch, uint64(i+1), c)
 		}
 		for range 40 + choose(t, "length", 64) {
 			c := drawCommand(t, newView(scratch, 0))
 			commands = append(commands, c)
-			applyOne(t, scratch, c)
+			applyOne(t, scratch, uint64(len(commands)), c)
 		}
 		one, batch, restored := testFSM(t), testFSM(t), testFSM(t)
 		logs := make([]*raft.Log, len(commands))
@@ -93,14 +93,14 @@ func beginning() []command.Command {
 }
 
 // applyOne applies a command as a log entry brings it.
-func applyOne(t *rapid.T, db *memdb.MemDB, c command.Command) command.Outcome {
+func applyOne(t *rapid.T, db *memdb.MemDB, index uint64, c command.Command) command.Outcome {
 	decoded, err := command.Decode(encoded(c))
 	if err != nil {
 		t.Fatal(err)
 	}
 	txn := db.Txn(true)
 	defer txn.Commit()
-	return apply(txn, decoded)
+	return applyEntry(txn, index, decoded)
 }
 
 // roundTrip writes a snapshot and restores it into a new state machine.
@@ -165,6 +165,7 @@ func checkRules(t *rapid.T, v *View) {
 			checkApproval(t, tenant, a)
 		}
 	}
+	checkMembers(t, v)
 	for _, s := range all[directory.Session](v.txn, tableSessions, indexID) {
 		if u := v.Tenant(s.Tenant).User(s.User); u == nil || u.Status != directory.Enabled {
 			t.Fatalf("a session of %s, who is %+v", s.User, u)
@@ -186,6 +187,26 @@ func checkRules(t *rapid.T, v *View) {
 			}
 			checkBelongs(t, v, r)
 		}
+	}
+}
+
+// checkMembers: a cluster that has members has an active one, two of which never share an address, and each knows what is written.
+func checkMembers(t *rapid.T, v *View) {
+	active, addresses := 0, map[string]bool{}
+	for _, m := range v.Members() {
+		if (m.Status == directory.MemberRemoved) != (m.RemovedAt != 0) {
+			t.Fatalf("%+v", m)
+		}
+		if m.Status != directory.MemberActive {
+			continue
+		}
+		if active++; addresses[m.Address] || m.CommandVersion < v.Cluster().Commands() {
+			t.Fatalf("%+v", m)
+		}
+		addresses[m.Address] = true
+	}
+	if active == 0 && len(v.Members()) > 0 {
+		t.Fatal("the cluster has no active member any more")
 	}
 }
 

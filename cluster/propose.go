@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,8 +21,12 @@ const opPropose = "cluster.Propose"
 // then.
 //
 // An outcome that is refused comes back with an error of its kind. Otherwise errors are of kind Malformed or TooLarge (the
-// command was not proposed), NotLeader (it was not proposed here: another node leads) or LedgerUnavailable, which leaves
-// it open whether the command was or will be applied.
+// command was not proposed), Conflict (the cluster is not finalised at the version that the command needs), NotLeader (no leader
+// took it: it was not proposed) or LedgerUnavailable, which leaves it open whether the command was or will be applied.
+//
+// In a cluster of several nodes any of them may be asked. The command takes effect once, however often its entry had to be
+// repeated within the deadline of ctx, five seconds when it has none. A command that takes a right away is answered when no node
+// honours the right any more; Outcome.Fenced tells how long that took.
 func (n *Node) Propose(ctx context.Context, c command.Command) (command.Outcome, error) {
 	encoded, err := command.Encode(c)
 	if err != nil {
@@ -33,7 +36,15 @@ func (n *Node) Propose(ctx context.Context, c command.Command) (command.Outcome,
 		return command.Outcome{}, fault.New(fault.TooLarge, opPropose,
 			fmt.Sprintf("the change takes %d bytes, and at most %d are allowed", len(encoded), maxCommand))
 	}
-	outcome, err := n.commit(ctx, encoded)
+	if err := n.mayWrite(c); err != nil {
+		return command.Outcome{}, err
+	}
+	var outcome command.Outcome
+	if n.solo.Load() {
+		outcome, err = n.commit(ctx, encoded, takesRights(c))
+	} else {
+		outcome, err = n.replicate(ctx, encoded, takesRights(c))
+	}
 	if err != nil {
 		return command.Outcome{}, err
 	}
@@ -51,55 +62,82 @@ func unavailable(err error) error {
 	return fault.Wrap(fault.LedgerUnavailable, opPropose, "the change could not be made sure", err)
 }
 
-// commit seals an encoded command, has Raft commit it and returns what applying it gave.
-func (n *Node) commit(ctx context.Context, encoded []byte) (command.Outcome, error) {
-	if err := context.Cause(ctx); err != nil {
-		return command.Outcome{}, unavailable(err)
-	}
+// ended returns why the node takes nothing any more, nil while it does.
+func (n *Node) ended() error {
 	if err := n.fsm.failure(); err != nil {
-		return command.Outcome{}, unavailable(err)
+		return err
 	}
 	select {
 	case <-n.closed:
-		return command.Outcome{}, unavailable(ErrClosed)
+		return ErrClosed
 	default:
+		return nil
+	}
+}
+
+// commit seals an encoded command, has Raft commit it and returns what applying it gave. It is for a cluster of one: a command
+// whose outcome is not known is not repeated. When another node was added meanwhile, its lease may be older than the entry: a
+// fenced command is waited for as in replicate.
+func (n *Node) commit(ctx context.Context, encoded []byte, fenced bool) (command.Outcome, error) {
+	if err := errors.Join(context.Cause(ctx), n.ended()); err != nil {
+		return command.Outcome{}, unavailable(err)
 	}
 	data, err := n.fsm.entries.seal(encoded)
 	if err != nil {
 		return command.Outcome{}, unavailable(err)
 	}
-	type answer struct {
-		response any
-		err      error
+	index, outcome, err := n.enter(ctx, data)
+	if err != nil {
+		return command.Outcome{}, n.raftError(err)
 	}
-	answered := make(chan answer, 1)
+	if !fenced || outcome.Refused != 0 || n.solo.Load() {
+		return outcome, nil // nobody is added to Raft while solo is set, so nobody was before the entry
+	}
+	ctx, cancel := withLimit(ctx)
+	defer cancel()
+	return n.fenced(ctx, index, outcome)
+}
+
+// entered is how an entry went.
+type entered struct {
+	index    uint64
+	response any
+	err      error
+}
+
+// enter has Raft commit a sealed entry on this node, which must lead, and returns its index and what applying it gave. Errors of
+// Raft come as they are.
+func (n *Node) enter(ctx context.Context, data []byte) (uint64, command.Outcome, error) {
+	done := make(chan entered, 1)
 	// Neither handing an entry to Raft nor waiting for it can be given up, so both happen aside.
 	go func() {
+		n.entering.RLock() // not while a backup is restored
+		defer n.entering.RUnlock()
 		stop := n.watchdog.watch()
 		f := n.raft.Apply(data, enqueueTimeout(ctx))
 		err := f.Error()
-		stop(err == nil)
+		stop(err)
 		if err != nil {
-			answered <- answer{err: err}
+			done <- entered{err: err}
 			return
 		}
-		answered <- answer{response: f.Response()} // an error of the state machine comes as a response too
+		done <- entered{index: f.Index(), response: f.Response()} // an error of the state machine comes as a response too
 	}()
 	select {
-	case a := <-answered:
-		if a.err != nil {
-			return command.Outcome{}, n.raftError(a.err)
+	case e := <-done:
+		if e.err != nil {
+			return 0, command.Outcome{}, e.err
 		}
-		switch r := a.response.(type) {
+		switch r := e.response.(type) {
 		case command.Outcome:
-			return r, nil
+			return e.index, r, nil
 		case error:
-			return command.Outcome{}, unavailable(r)
+			return 0, command.Outcome{}, r
 		default:
-			return command.Outcome{}, unavailable(fmt.Errorf("the state machine answered with a %T", r))
+			return 0, command.Outcome{}, fmt.Errorf("the state machine answered with a %T", r)
 		}
 	case <-ctx.Done():
-		return command.Outcome{}, unavailable(context.Cause(ctx))
+		return 0, command.Outcome{}, context.Cause(ctx)
 	}
 }
 
@@ -122,34 +160,3 @@ func (n *Node) raftError(err error) error {
 	}
 	return unavailable(err)
 }
-
-// watchdog notices a leader whose own entries do not commit. Raft does not: a leader whose disk hangs goes on sending
-// heartbeats and keeps its leadership (hashicorp/raft#503), and one whose leadership transfer was left half done refuses
-// every entry (hashicorp/raft#696).
-type watchdog struct {
-	limit time.Duration
-	leads func() bool
-	stuck atomic.Bool
-}
-
-func newWatchdog(limit time.Duration, leads func() bool) *watchdog {
-	return &watchdog{limit: limit, leads: leads}
-}
-
-// watch begins the wait for one entry. The function that it returns ends it, and tells whether the entry was committed.
-func (w *watchdog) watch() (stop func(committed bool)) {
-	timer := time.AfterFunc(w.limit, func() {
-		if w.leads() {
-			w.stuck.Store(true)
-		}
-	})
-	return func(committed bool) {
-		timer.Stop()
-		if committed && w.stuck.Load() {
-			w.stuck.Store(false)
-		}
-	}
-}
-
-// tripped reports whether an entry waited too long and none was committed since.
-func (w *watchdog) tripped() bool { return w.stuck.Load() }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"cryptoserve/cluster/command"
+	"cryptoserve/engine/seal"
 )
 
 // A snapshot is a sealed stream: a frame with the header, frames with the records (see item) and a last frame with the
@@ -50,7 +51,7 @@ func writeSnapshot(w io.Writer, key frameKey, v *View, meta *raft.SnapshotMeta) 
 	if err != nil {
 		return err
 	}
-	if err := f.write(header, false); err != nil {
+	if err := f.Write(header, false); err != nil {
 		return err
 	}
 	var trailer snapshotTrailer
@@ -60,7 +61,7 @@ func writeSnapshot(w io.Writer, key frameKey, v *View, meta *raft.SnapshotMeta) 
 		trailer.Count++
 		digest.Write(encoded)
 		if len(buffer) > 0 && len(buffer)+len(encoded) > frameBytes {
-			if err := f.write(buffer, false); err != nil {
+			if err := f.Write(buffer, false); err != nil {
 				return err
 			}
 			buffer = buffer[:0]
@@ -72,7 +73,7 @@ func writeSnapshot(w io.Writer, key frameKey, v *View, meta *raft.SnapshotMeta) 
 		return err
 	}
 	if len(buffer) > 0 {
-		if err := f.write(buffer, false); err != nil {
+		if err := f.Write(buffer, false); err != nil {
 			return err
 		}
 	}
@@ -81,13 +82,13 @@ func writeSnapshot(w io.Writer, key frameKey, v *View, meta *raft.SnapshotMeta) 
 	if err != nil {
 		return err
 	}
-	return f.write(last, true)
+	return f.Write(last, true)
 }
 
 // readHeader reads the first frame.
-func readHeader(f *frameReader) (snapshotHeader, error) {
+func readHeader(f *seal.FrameReader) (snapshotHeader, error) {
 	var h snapshotHeader
-	b, last, err := f.next()
+	b, last, err := f.Next()
 	if err != nil {
 		return h, err
 	}
@@ -117,7 +118,7 @@ func readSnapshot(r io.Reader, key frameKey) (*memdb.MemDB, uint64, error) {
 	digest := sha256.New()
 	var count uint64
 	for {
-		b, last, err := f.next()
+		b, last, err := f.Next()
 		if err != nil {
 			return nil, 0, err
 		}
@@ -134,7 +135,7 @@ func readSnapshot(r io.Reader, key frameKey) (*memdb.MemDB, uint64, error) {
 		}
 		n, err := readItems(txn, b, digest)
 		if err != nil {
-			return nil, 0, fmt.Errorf("frame %d: %w", f.number-1, err)
+			return nil, 0, fmt.Errorf("frame %d: %w", f.Number()-1, err)
 		}
 		count += n
 	}

@@ -23,7 +23,7 @@ func manyTenants(t testing.TB, n int) *fsm {
 		c.Tenant.Name += strings.Repeat("x", 1000)
 		applyAll(t, f.db, c)
 	}
-	f.publish(uint64(n), 0)
+	f.publish(effects{applied: uint64(n)})
 	return f
 }
 
@@ -138,7 +138,7 @@ func TestSnapshotContentRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, frame := range c.frames {
-				if err := w.write(frame, i == len(c.frames)-1); err != nil {
+				if err := w.Write(frame, i == len(c.frames)-1); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -187,7 +187,7 @@ func TestSnapshotOnAFullDisk(t *testing.T) {
 func TestSnapshotOfEveryTable(t *testing.T) {
 	f := testFSM(t)
 	f.db = world(t)
-	f.publish(3, 0)
+	f.publish(effects{applied: 3})
 	restored := roundTrip(t, f)
 	before, after := map[string]int{}, map[string]int{}
 	eachRecord(t, f.db, func(table string, _ any, _ []byte) { before[table]++ })
@@ -208,7 +208,7 @@ func TestSnapshotOfEveryTable(t *testing.T) {
 func FuzzSnapshot(f *testing.F) {
 	fsm := testFSM(f)
 	fsm.db = world(f)
-	fsm.publish(3, 0)
+	fsm.publish(effects{applied: 3})
 	good := snapshotOf(f, fsm)
 	for _, seed := range [][]byte{nil, good, good[:len(good)-1], good[:30], []byte(streamMagic)} {
 		f.Add(seed)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"cryptoserve/cluster/command"
 )
 
 // snapshotsKept is how many snapshots stay on disk: the newest, and one that an operator can look at.
@@ -34,9 +37,123 @@ type snapshotStore struct {
 }
 
 // snapshotSink tells who writes the snapshot what Raft's metadata are, so that they can be sealed into it.
+//
+// What a leader sends goes through it too, and is read before it becomes a snapshot: the newest one is the only one, so that one
+// which does not open would keep the node from starting again.
 type snapshotSink struct {
 	raft.SnapshotSink
-	meta raft.SnapshotMeta
+	meta  raft.SnapshotMeta
+	key   frameKey
+	own   bool // this node writes it
+	ended bool
+	check *streamCheck
+}
+
+// Write writes a part, and has it checked when a leader sent it.
+func (s *snapshotSink) Write(b []byte) (int, error) {
+	if s.sent() {
+		if err := s.check.write(b); err != nil {
+			return 0, unusable(err)
+		}
+	}
+	return s.SnapshotSink.Write(b)
+}
+
+// sent reports whether a leader sends what is written, and begins the check of it.
+func (s *snapshotSink) sent() bool {
+	if s.own || s.ended {
+		return false
+	}
+	if s.check == nil {
+		s.check = newStreamCheck(s.key, &s.meta)
+	}
+	return true
+}
+
+func unusable(err error) error {
+	return fmt.Errorf("the snapshot that the leader sent is not used: %w", err)
+}
+
+// Close makes what was written a snapshot, unless a leader sent it and it is not whole.
+func (s *snapshotSink) Close() error {
+	if s.sent() {
+		s.ended = true
+		if err := s.check.end(); err != nil {
+			return errors.Join(unusable(err), s.SnapshotSink.Cancel())
+		}
+	}
+	return s.SnapshotSink.Close()
+}
+
+// Cancel drops what was written.
+func (s *snapshotSink) Cancel() error {
+	if s.check != nil && !s.ended {
+		s.ended = true
+		_ = s.check.end() // it is dropped in any case
+	}
+	return s.SnapshotSink.Cancel()
+}
+
+// streamCheck reads a sealed stream while it is being written.
+type streamCheck struct {
+	pipe   *io.PipeWriter
+	result chan error
+}
+
+func newStreamCheck(key frameKey, meta *raft.SnapshotMeta) *streamCheck {
+	r, w := io.Pipe()
+	c := &streamCheck{w, make(chan error, 1)}
+	go func() {
+		err := checkStream(r, key, meta)
+		r.CloseWithError(err) // ends writes too
+		c.result <- err
+	}()
+	return c
+}
+
+func (c *streamCheck) write(b []byte) error {
+	_, err := c.pipe.Write(b)
+	return err
+}
+
+// end tells that there is no more, and returns what is wrong with the stream.
+func (c *streamCheck) end() error {
+	_ = c.pipe.Close() // returns no error
+	return <-c.result
+}
+
+// checkStream verifies that a stream is a whole snapshot of this cluster with this metadata.
+func checkStream(r io.Reader, key frameKey, meta *raft.SnapshotMeta) error {
+	f, err := newFrameReader(r, key)
+	if err != nil {
+		return err
+	}
+	header, err := readHeader(f)
+	if err != nil {
+		return err
+	}
+	if header != headerOf(key.cluster, header.Applied, meta) {
+		return errors.New("it is of another cluster, or of another place in the log")
+	}
+	digest := sha256.New()
+	for {
+		b, last, err := f.Next()
+		if err != nil {
+			return err
+		}
+		if !last {
+			digest.Write(b)
+			continue
+		}
+		var t snapshotTrailer
+		if err := command.Unmarshal(b, &t); err != nil {
+			return fmt.Errorf("its last frame: %w", err)
+		}
+		if !bytes.Equal(t.Digest[:], digest.Sum(nil)) {
+			return errors.New("its records are not those that were written")
+		}
+		return nil
+	}
 }
 
 // Create begins a new snapshot.
@@ -47,7 +164,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotSink{sink, raft.SnapshotMeta{
+	return &snapshotSink{SnapshotSink: sink, key: s.key, meta: raft.SnapshotMeta{
 		Index: index, Term: term, Configuration: configuration, ConfigurationIndex: configurationIndex,
 	}}, nil
 }

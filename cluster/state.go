@@ -30,6 +30,11 @@ const (
 	tablePolicies     = "policies"
 	tableUsage        = "usage"
 	tableApprovals    = "approvals"
+	tableMembers      = "members"
+	tableJoinCodes    = "joincodes"
+	tableJoins        = "joins"
+	tableBackupRuns   = "backupruns"
+	tableAnswered     = "answered"
 )
 
 // The indexes. Each table has indexID; memdb demands that name for the primary one.
@@ -45,6 +50,7 @@ const (
 	indexCertificate = "certificate"
 	indexIdentity    = "identity"
 	indexCode        = "code"
+	indexPlace       = "place" // of an entry in the log
 )
 
 // table describes one kind of record: where it is kept, how it is found and how it travels in a snapshot.
@@ -53,6 +59,7 @@ type table struct {
 	number  uint8 // names the table in snapshots: never change or reuse one
 	indexes map[string]*memdb.IndexSchema
 	decode  func(data []byte) (any, error) // the record, as a pointer
+	id      func(record any) []string      // the parts of its primary key
 }
 
 // tables is every table, in the order in which snapshots and digests walk them.
@@ -108,6 +115,16 @@ var tables = []table{
 	newTable(15, tablePolicies, func(r *directory.Policy) []string { return []string{r.Tenant, r.Name} }, nil),
 	newTable(16, tableUsage, func(r *keys.Usage) []string { return []string{r.Key} }, nil),
 	newTable(17, tableApprovals, func(r *directory.Approval) []string { return []string{r.Tenant, r.ID} }, nil),
+	newTable(18, tableMembers, func(r *directory.Member) []string { return []string{r.ID} }, nil),
+	newTable(19, tableJoinCodes, func(r *directory.JoinInvitation) []string { return []string{r.ID} },
+		keysOf[directory.JoinInvitation]{
+			indexCode: {unique: true, of: func(r *directory.JoinInvitation) []string { return []string{string(r.Hash[:])} }},
+		}),
+	newTable(20, tableJoins, func(r *directory.Join) []string { return []string{r.ID} }, nil),
+	newTable(21, tableBackupRuns, func(r *directory.BackupRun) []string { return []string{r.ID} }, nil),
+	newTable(22, tableAnswered, func(r *answered) []string { return []string{string(r.ID[:])} }, keysOf[answered]{
+		indexPlace: {unique: true, of: func(r *answered) []string { return []string{place(r.Index)} }},
+	}),
 }
 
 // masterKey is the number of a legacy master as a part of a key: ten digits, so that the order of keys is that of numbers.
@@ -133,6 +150,9 @@ func newTable[R any](number uint8, name string, id func(*R) []string, further ke
 	return table{name: name, number: number, indexes: indexes, decode: func(data []byte) (any, error) {
 		r := new(R)
 		return r, command.Unmarshal(data, r)
+	}, id: func(record any) []string {
+		r, _ := record.(*R)
+		return id(r)
 	}}
 }
 

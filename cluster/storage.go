@@ -97,7 +97,17 @@ func openStorage(cfg Config, key *macKey, frames frameKey, closed <-chan struct{
 }
 
 // verify reads everything but the content of snapshots, which Raft loads next.
+//
+// A log may end before the newest snapshot: its node was so far behind that the leader sent the state instead of entries.
 func (s *storage) verify(reach uint64, marked bool) error {
+	metas, listErr := s.snaps.List()
+	var covered uint64
+	if len(metas) > 0 {
+		s.newest, covered = metas[0], metas[0].Index
+	}
+	if marked && reach <= covered {
+		reach = 0
+	}
 	n, err := s.logs.verify(reach)
 	if !marked {
 		// When not one entry opens either, the key is wrong rather than everything damaged.
@@ -113,13 +123,8 @@ func (s *storage) verify(reach uint64, marked bool) error {
 	if err := s.stable.verify(); err != nil {
 		return err
 	}
-	metas, err := s.snaps.List()
-	if err != nil {
-		return err
-	}
-	var covered uint64
-	if len(metas) > 0 {
-		s.newest, covered = metas[0], metas[0].Index
+	if listErr != nil {
+		return listErr
 	}
 	first, err := s.logs.FirstIndex()
 	if err != nil {
@@ -197,8 +202,8 @@ func openBolt(path string) (_ *raftboltdb.BoltStore, err error) {
 	return store, nil
 }
 
-// createDatabase makes the log of a new cluster whose one voter is this node, whole or not at all: raft.db appears only
-// when everything is in it.
+// createDatabase makes the log of a new cluster whose one voter is this node, or an empty one for a node that joins, whole or not
+// at all: raft.db appears only when everything is in it.
 func createDatabase(cfg Config, key *macKey, snaps *snapshotStore) (err error) {
 	if err := checkEmpty(cfg.Dir, key); err != nil {
 		return err
@@ -235,10 +240,23 @@ func fillDatabase(cfg Config, key *macKey, snaps *snapshotStore, path string) (e
 	if err := stable.Set(keyVoteCand, nil); err != nil {
 		return err
 	}
-	trans := newTransport(cfg)
+	if cfg.Join {
+		// A member gets the configuration with the log. Without a term a missing one could not be told from damage.
+		return stable.SetUint64(keyTerm, 0)
+	}
+	trans := memoryTransport(cfg.NodeID)
 	defer func() { err = errors.Join(err, trans.Close()) }()
 	return raft.BootstrapCluster(cfg.raftConfig(), &logStore{store: bolt, key: key, mark: m}, stable, snaps, trans,
 		raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(cfg.NodeID), Address: raft.ServerAddress(cfg.NodeID)}}})
+}
+
+// mustExist refuses a directory without a log.
+func mustExist(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, databaseFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no replicated state in %s: check the data directory", dir)
+	}
+	return err
 }
 
 // checkEmpty refuses to make a new log where there was one: that would look like a cluster that lost everything.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -13,7 +14,7 @@ type baseTransport interface {
 	raft.WithPreVote
 }
 
-// transport closes two unsafe paths of hashicorp/raft 1.7.3, whatever transport is below.
+// raftTransport closes two unsafe paths of hashicorp/raft 1.7.3, whatever transport is below.
 //
 // Heartbeats on a goroutine of the transport run beside Raft's main goroutine and may raise the term under it: an old
 // leader can then store its entry under the term of a new one, and state machines diverge (hashicorp/raft#695). Without a
@@ -21,20 +22,64 @@ type baseTransport interface {
 //
 // Pipelined replication can stop for good after one refusal of a follower (hashicorp/raft#611, #612). Without a pipeline
 // there is one request in flight for each follower, as with MaxRPCsInFlight 1.
-type transport struct {
+//
+// A node that has stopped is mute: Raft itself would go on with heartbeats while its disk hangs, and nobody else would lead.
+type raftTransport struct {
 	baseTransport
+	node  string // this node's id, which is its address for Raft
+	muted *atomic.Bool
+}
+
+var errMuted = errors.New("this node has stopped")
+
+func newRaftTransport(base baseTransport, node string) raftTransport {
+	return raftTransport{base, node, new(atomic.Bool)}
+}
+
+// mute ends everything that this node says to others.
+func (t raftTransport) mute() { t.muted.Store(true) }
+
+// LocalAddr returns this node's id.
+func (t raftTransport) LocalAddr() raft.ServerAddress { return raft.ServerAddress(t.node) }
+
+// AppendEntries sends entries or a heartbeat.
+func (t raftTransport) AppendEntries(
+	id raft.ServerID, to raft.ServerAddress, q *raft.AppendEntriesRequest, a *raft.AppendEntriesResponse,
+) error {
+	if t.muted.Load() {
+		return errMuted
+	}
+	return t.baseTransport.AppendEntries(id, to, q, a)
+}
+
+// RequestVote asks for a vote.
+func (t raftTransport) RequestVote(id raft.ServerID, to raft.ServerAddress, q *raft.RequestVoteRequest, a *raft.RequestVoteResponse) error {
+	if t.muted.Load() {
+		return errMuted
+	}
+	return t.baseTransport.RequestVote(id, to, q, a)
+}
+
+// RequestPreVote asks whether a vote would be given.
+func (t raftTransport) RequestPreVote(
+	id raft.ServerID, to raft.ServerAddress, q *raft.RequestPreVoteRequest, a *raft.RequestPreVoteResponse,
+) error {
+	if t.muted.Load() {
+		return errMuted
+	}
+	return t.baseTransport.RequestPreVote(id, to, q, a)
 }
 
 // SetHeartbeatHandler does nothing: the interface allows a transport to have no fast path.
-func (transport) SetHeartbeatHandler(func(raft.RPC)) {}
+func (raftTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // AppendEntriesPipeline says that there is none; Raft then sends one request after the other.
-func (transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+func (raftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
 // Close closes the transport below, if it can be closed.
-func (t transport) Close() error {
+func (t raftTransport) Close() error {
 	c, ok := t.baseTransport.(io.Closer)
 	if !ok {
 		return errors.ErrUnsupported

@@ -27,9 +27,9 @@ func TestTrapF2NoHeartbeatFastPath(t *testing.T) {
 		t.Cleanup(func() { _ = trans.Close() })
 		return trans
 	}
-	receiver, sender := listen(), transport{listen()}
+	receiver, sender := listen(), newRaftTransport(listen(), "leader")
 	fast := make(chan raft.RPC, 1)
-	wrapped := transport{receiver}
+	wrapped := newRaftTransport(receiver, "node")
 	wrapped.SetHeartbeatHandler(func(rpc raft.RPC) { // what NewRaft does
 		fast <- rpc
 		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
@@ -57,7 +57,7 @@ func TestTrapF2NoHeartbeatFastPath(t *testing.T) {
 func TestTrapF2NodeUsesTheWrapper(t *testing.T) {
 	n := mustOpen(t, testConfig(t, t.TempDir()))
 	used := reflect.ValueOf(n.raft).Elem().FieldByName("trans").Elem().Type()
-	if used != reflect.TypeFor[transport]() {
+	if used != reflect.TypeFor[raftTransport]() {
 		t.Fatalf("Raft has a %v", used)
 	}
 	if n.raft.ReloadableConfig().TrailingLogs != defaultTrailingLogs {
@@ -84,7 +84,7 @@ func TestTrapF8NoPipeline(t *testing.T) {
 	if _, err := memory.AppendEntriesPipeline("b", "b"); errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
 		t.Fatal("the transport below has no pipeline: the test proves nothing")
 	}
-	if _, err := (transport{memory}).AppendEntriesPipeline("b", "b"); !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+	if _, err := newRaftTransport(memory, "a").AppendEntriesPipeline("b", "b"); !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
 		t.Fatal(err)
 	}
 }

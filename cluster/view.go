@@ -89,6 +89,41 @@ func (v *View) Tenant(id string) *TenantView {
 	return &TenantView{view: v, id: id}
 }
 
+// Members returns the nodes of the cluster, removed ones too, in order of id.
+func (v *View) Members() []*directory.Member {
+	return all[directory.Member](v.txn, tableMembers, indexID)
+}
+
+// Member returns a node of the cluster by its id.
+func (v *View) Member(id string) *directory.Member {
+	return first[directory.Member](v.txn, tableMembers, indexID, id)
+}
+
+// JoinInvitations returns the invitations to join, in order of id.
+func (v *View) JoinInvitations() []*directory.JoinInvitation {
+	return all[directory.JoinInvitation](v.txn, tableJoinCodes, indexID)
+}
+
+// JoinInvitation returns the invitation whose code's secret has this SHA-256.
+func (v *View) JoinInvitation(hash [32]byte) *directory.JoinInvitation {
+	return first[directory.JoinInvitation](v.txn, tableJoinCodes, indexCode, string(hash[:]))
+}
+
+// Joins returns the requests to join, in order of id.
+func (v *View) Joins() []*directory.Join {
+	return all[directory.Join](v.txn, tableJoins, indexID)
+}
+
+// Join returns a request to join.
+func (v *View) Join(id string) *directory.Join {
+	return first[directory.Join](v.txn, tableJoins, indexID, id)
+}
+
+// BackupRuns returns the newest backups and rehearsals, in order of id.
+func (v *View) BackupRuns() []*directory.BackupRun {
+	return all[directory.BackupRun](v.txn, tableBackupRuns, indexID)
+}
+
 // Digest returns the SHA-256 over all records, in deterministic order and encoding: two nodes with equal state at one
 // index have equal digests. It walks the whole state.
 func (v *View) Digest() [32]byte {

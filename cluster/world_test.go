@@ -123,14 +123,27 @@ func destruction(tenant, key string) command.ScheduleDestruction {
 	return command.ScheduleDestruction{Tenant: tenant, Key: key, At: 100, Wait: 1000, Reason: "because"}
 }
 
-// world is a state with two tenants that have everything: ten-a with number 1 and ten-b with number 2.
+// world is a state with two tenants that have everything: ten-a with number 1 and ten-b with number 2. It has what ofCluster makes,
+// too.
 func world(t testing.TB) *memdb.MemDB {
 	t.Helper()
 	db := newState()
 	mustApply(t, db, newCluster())
 	mustApply(t, db, everything("ten-a", 1)...)
 	mustApply(t, db, everything("ten-b", 2)...)
+	mustApply(t, db, ofCluster()...)
+	edit(db, func(txn *memdb.Txn) {
+		put(txn, tableBackupRuns, &directory.BackupRun{ID: "run-1", Backup: "backup-1", Target: "local", Node: "node-1", At: 5})
+		applyEntry(txn, 40, command.Once{ID: [16]byte{1}, Command: encoded(command.DropJoinInvitation{ID: "none"})})
+	})
 	return db
+}
+
+func newMember(id string) command.AddMember {
+	return command.AddMember{Member: directory.Member{
+		ID: id, Name: "name-of-" + id, Address: id + ".example.com:8444", Key: [32]byte(fill(32, 9)), Status: directory.MemberActive,
+		JoinedAt: 5, CommandVersion: 1, Program: "1.0",
+	}}
 }
 
 // mustApply applies commands that must not be refused.

@@ -29,7 +29,7 @@ type RoleInfo struct {
 // Roles tells what each role allows.
 func (e *Engine) Roles(_ context.Context, c *Call) ([]RoleInfo, error) {
 	r := c.begin(policy.ListRoles)
-	_, err := e.authorizeChange(c.Subject, policy.ListRoles)
+	_, err := e.authorizeChange(c, policy.ListRoles)
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
@@ -43,18 +43,22 @@ func (e *Engine) Roles(_ context.Context, c *Call) ([]RoleInfo, error) {
 // Users lists the users of the subject's tenant, in order of name.
 func (e *Engine) Users(_ context.Context, c *Call) ([]*directory.User, error) {
 	r := c.begin(policy.ListUsers)
-	_, err := e.authorizeChange(c.Subject, policy.ListUsers)
+	_, err := e.authorizeChange(c, policy.ListUsers)
+	var list []*directory.User
+	if err == nil {
+		list = e.ledger.View().Tenant(c.tenant()).Users()
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
-	return e.ledger.View().Tenant(c.tenant()).Users(), nil
+	return list, nil
 }
 
 // User returns a user of the subject's tenant.
 func (e *Engine) User(_ context.Context, c *Call, id string) (*directory.User, error) {
 	r := c.begin(policy.ReadUser)
 	r.Resource = id
-	_, err := e.authorizeChange(c.Subject, policy.ReadUser)
+	_, err := e.authorizeChange(c, policy.ReadUser)
 	var u *directory.User
 	if err == nil {
 		u, err = e.someone(c, id)

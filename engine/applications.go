@@ -27,7 +27,7 @@ var (
 // Applications lists the applications of the caller's tenant in order of id.
 func (e *Engine) Applications(_ context.Context, c *Call) ([]*directory.Application, error) {
 	r := c.begin(policy.ListApplications)
-	_, err := e.authorizeChange(c.Subject, policy.ListApplications)
+	_, err := e.authorizeChange(c, policy.ListApplications)
 	var list []*directory.Application
 	if err == nil {
 		list = e.ledger.View().Tenant(c.Subject.Tenant).Applications()
@@ -50,7 +50,7 @@ func (e *Engine) ReadApplication(_ context.Context, c *Call, id string) (*direct
 
 func (e *Engine) readApplication(c *Call, r *audit.Record, action policy.Action, id string) (*directory.Application, error) {
 	r.Resource = id
-	if _, err := e.authorizeChange(c.Subject, action); err != nil {
+	if _, err := e.authorizeChange(c, action); err != nil {
 		return nil, err
 	}
 	app := e.ledger.View().Tenant(c.Subject.Tenant).Application(id)

@@ -106,11 +106,15 @@ func ApprovalDetails(a *directory.Approval) []string {
 // Approvals lists the requests for approval that the subject's tenant decides, in order of id.
 func (e *Engine) Approvals(_ context.Context, c *Call) ([]*directory.Approval, error) {
 	r := c.begin(policy.ListApprovals)
-	_, err := e.authorizeChange(c.Subject, policy.ListApprovals)
+	_, err := e.authorizeChange(c, policy.ListApprovals)
+	var list []*directory.Approval
+	if err == nil {
+		list = e.ledger.View().Tenant(c.Subject.Tenant).Approvals()
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
-	return e.ledger.View().Tenant(c.Subject.Tenant).Approvals(), nil
+	return list, nil
 }
 
 var errNoApproval = fault.New(fault.NotFound, "engine.approval", "there is no such request for approval")
@@ -119,7 +123,7 @@ var errNoApproval = fault.New(fault.NotFound, "engine.approval", "there is no su
 func (e *Engine) Approval(_ context.Context, c *Call, id string) (*directory.Approval, error) {
 	r := c.begin(policy.ReadApproval)
 	r.Resource = id
-	_, err := e.authorizeChange(c.Subject, policy.ReadApproval)
+	_, err := e.authorizeChange(c, policy.ReadApproval)
 	var found *directory.Approval
 	if err == nil {
 		if found = e.ledger.View().Tenant(c.Subject.Tenant).Approval(id); found == nil {

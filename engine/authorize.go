@@ -39,6 +39,9 @@ type plan struct {
 	toProtect, toProcess *conditions
 }
 
+// strict reports whether the context wants the log asked about each use, and no lease.
+func (p *plan) strict() bool { return p != nil && p.context.Consistency == directory.Strict }
+
 // planKey names a decision. The object is empty for the context's own key, the context for a key object, whose record tells
 // its context.
 type planKey struct {
@@ -58,10 +61,16 @@ var (
 )
 
 // authorize decides whether an application may protect or process in a context now.
-func (e *Engine) authorize(s *policy.Subject, action policy.Action, context string) (*plan, error) {
-	if s == nil {
+func (e *Engine) authorize(c *Call, action policy.Action, context string) (*plan, error) {
+	if c.Subject == nil {
 		return nil, errNotAuthenticated
 	}
+	lease := e.ledger.Lease() // before the records
+	p, err := e.planFor(c.Subject, action, context)
+	return p, e.looked(c, lease, p.strict(), err)
+}
+
+func (e *Engine) planFor(s *policy.Subject, action policy.Action, context string) (*plan, error) {
 	epoch := e.ledger.Epoch()
 	key := planKey{s, action, context, ""}
 	if len(context) <= directory.ContextNameMax {
@@ -116,10 +125,16 @@ var errKeyName = &fault.Error{
 
 // authorizeKey decides whether an application may use a key object now. Who may is decided by the key's own record: its
 // context's grants count.
-func (e *Engine) authorizeKey(s *policy.Subject, action policy.Action, name string) (*plan, error) {
-	if s == nil {
+func (e *Engine) authorizeKey(c *Call, action policy.Action, name string) (*plan, error) {
+	if c.Subject == nil {
 		return nil, errNotAuthenticated
 	}
+	lease := e.ledger.Lease() // before the records
+	p, err := e.keyPlanFor(c.Subject, action, name)
+	return p, e.looked(c, lease, p.strict(), err)
+}
+
+func (e *Engine) keyPlanFor(s *policy.Subject, action policy.Action, name string) (*plan, error) {
 	epoch := e.ledger.Epoch()
 	key := planKey{s, action, "", name}
 	if len(name) <= keys.NameMax {
@@ -171,12 +186,16 @@ func (e *Engine) compileKey(s *policy.Subject, action policy.Action, name string
 }
 
 // authorizeFree decides whether a subject may do an action that uses no key and no record of the appliance.
-func (e *Engine) authorizeFree(s *policy.Subject, action policy.Action) error {
+func (e *Engine) authorizeFree(c *Call, action policy.Action) error {
+	s := c.Subject
 	if s == nil {
 		return errNotAuthenticated
 	}
 	if s.Kind != policy.KindApplication {
-		_, err := e.authorizeChange(s, action)
+		_, err := e.authorizeChange(c, action)
+		return err
+	}
+	if err := e.look(c); err != nil {
 		return err
 	}
 	view := e.ledger.View()
@@ -228,12 +247,27 @@ func (e *Engine) user(view View, s *policy.Subject) (*directory.User, error) {
 	return u, nil
 }
 
+// stillFree is authorizeFree after the work, which may have taken longer than a lease.
+func (e *Engine) stillFree(c *Call, action policy.Action) error {
+	c.lease = 0
+	return e.authorizeFree(c, action)
+}
+
 // authorizeChange decides whether a subject may do an action that changes or lists records of its tenant, and returns the
-// user who it is; nil is the appliance.
-func (e *Engine) authorizeChange(s *policy.Subject, action policy.Action) (*directory.User, error) {
+// user who it is; nil is the appliance. Users need a node with a lease even for changes, whose rights are looked at once more
+// when the ledger applies them: what a change is made of is read here. The appliance has no rights that somebody could take, and
+// its commands name what they found.
+func (e *Engine) authorizeChange(c *Call, action policy.Action) (*directory.User, error) {
+	s := c.Subject
 	if s == nil {
 		return nil, errNotAuthenticated
 	}
+	lease := e.ledger.Lease() // before the records
+	u, err := e.userFor(s, action)
+	return u, e.looked(c, lease, s.Kind == policy.KindAppliance, err)
+}
+
+func (e *Engine) userFor(s *policy.Subject, action policy.Action) (*directory.User, error) {
 	switch s.Kind {
 	case policy.KindAppliance:
 		if policy.ApplianceMay(action) {

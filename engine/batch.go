@@ -78,7 +78,7 @@ func (b *BatchResult) wipe() {
 // that cannot be encrypted fails alone.
 func (e *Engine) EncryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
 	return e.batch(c, policy.EncryptBatch, in, func(r *audit.Record) (BatchResult, error) {
-		return e.encryptBatch(ctx, c.Subject, in, r)
+		return e.encryptBatch(ctx, c, in, r)
 	})
 }
 
@@ -86,34 +86,14 @@ func (e *Engine) EncryptBatch(ctx context.Context, c *Call, in *BatchRequest) (B
 // alone.
 func (e *Engine) DecryptBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
 	return e.batch(c, policy.DecryptBatch, in, func(r *audit.Record) (BatchResult, error) {
-		return e.decryptBatch(ctx, c.Subject, in, r)
+		return e.decryptBatch(ctx, c, in, r)
 	})
 }
 
 // RewrapBatch encrypts what each item holds anew, as Rewrap does one.
 func (e *Engine) RewrapBatch(ctx context.Context, c *Call, in *BatchRequest) (BatchResult, error) {
 	return e.batch(c, policy.RewrapBatch, in, func(r *audit.Record) (BatchResult, error) {
-		if _, err := e.authorize(c.Subject, policy.RewrapBatch, in.Context); err != nil {
-			return BatchResult{}, err
-		}
-		out := BatchResult{Items: make([]BatchItemResult, len(in.Items))}
-		for i := range in.Items {
-			item := &in.Items[i]
-			one := audit.Record{Policies: r.Policies}
-			res, err := e.rewrap(ctx, c.Subject, policy.RewrapBatch,
-				&RewrapRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData}, &one)
-			if err != nil && !itemFault(err) {
-				r.Policies = one.Policies
-				return out, err
-			}
-			out.Items[i] = BatchItemResult{
-				Data: res.Ciphertext, Algorithm: res.Algorithm, KeyID: res.KeyID, Format: res.Format, Err: err,
-			}
-			r.Algorithm = one.Algorithm
-			r.Policies = one.Policies
-			out.Warnings = joined(out.Warnings, res.Warnings)
-		}
-		return out, nil
+		return e.rewrapBatch(ctx, c, in, r)
 	})
 }
 
@@ -184,14 +164,14 @@ func itemFault(err error) bool {
 	}
 }
 
-func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
+func (e *Engine) encryptBatch(ctx context.Context, c *Call, in *BatchRequest, r *audit.Record) (BatchResult, error) {
 	for race := range maxRaces {
-		p, err := e.authorize(s, policy.EncryptBatch, in.Context)
+		p, err := e.authorize(c, policy.EncryptBatch, in.Context)
 		if err != nil {
 			return BatchResult{}, err
 		}
 		if race == 0 {
-			if err := e.spendShare(s, p, len(in.Items)); err != nil {
+			if err := e.spendShare(c.Subject, p, len(in.Items)); err != nil {
 				return BatchResult{}, err
 			}
 		}
@@ -209,7 +189,10 @@ func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		if err != nil {
 			return BatchResult{}, err
 		}
-		again, err := e.supersededItems(s, p, chosen.row, in, &out, r)
+		if err := e.lookLate(ctx, c, p); err != nil {
+			return BatchResult{}, err
+		}
+		again, err := e.supersededItems(c, p, chosen.row, in, &out, r)
 		if err != nil {
 			return BatchResult{}, err
 		}
@@ -225,13 +208,13 @@ func (e *Engine) encryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 
 // supersededItems is superseded for the items of a batch: policies that came meanwhile count for each of them.
 func (e *Engine) supersededItems(
-	s *policy.Subject, p *plan, row algs.Row, in *BatchRequest, out *BatchResult, r *audit.Record,
+	c *Call, p *plan, row algs.Row, in *BatchRequest, out *BatchResult, r *audit.Record,
 ) (again bool, err error) {
 	if e.ledger.Epoch() == p.epoch {
 		return false, nil
 	}
 	for i := range in.Items {
-		again, err = e.superseded(s, policy.EncryptBatch, p, row, len(in.Items[i].Data), r)
+		again, err = e.superseded(c, policy.EncryptBatch, p, row, len(in.Items[i].Data), r)
 		switch o := &out.Items[i]; {
 		case again || err != nil && !byPolicy(err):
 			return again, err
@@ -288,19 +271,19 @@ func (b *BatchResult) cut(dst []byte, ends []int) {
 	}
 }
 
-func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchRequest, r *audit.Record) (BatchResult, error) {
-	p, err := e.authorize(s, policy.DecryptBatch, in.Context)
+func (e *Engine) decryptBatch(ctx context.Context, c *Call, in *BatchRequest, r *audit.Record) (BatchResult, error) {
+	p, err := e.authorize(c, policy.DecryptBatch, in.Context)
 	if err != nil {
 		return BatchResult{}, err
 	}
-	if err := e.spendShare(s, p, len(in.Items)); err != nil {
+	if err := e.spendShare(c.Subject, p, len(in.Items)); err != nil {
 		return BatchResult{}, err
 	}
 	size := 0
 	for i := range in.Items {
 		size += len(in.Items[i].Data)
 	}
-	if err := e.spendBudget(s, p, len(in.Items), size); err != nil {
+	if err := e.spendBudget(c.Subject, p, len(in.Items), size); err != nil {
 		return BatchResult{}, err
 	}
 	out := BatchResult{Items: make([]BatchItemResult, len(in.Items)), Dst: in.Dst[:0]}
@@ -311,7 +294,7 @@ func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		// Room is made before, so that no plaintext is left behind where the results moved away from.
 		out.Dst = reserve(out.Dst, len(item.Data))
 		one := DecryptRequest{Context: in.Context, Ciphertext: item.Data, AssociatedData: item.AssociatedData, Dst: out.Dst[len(out.Dst):]}
-		*o, err = e.open(ctx, s, policy.DecryptBatch, p, &one, r)
+		*o, err = e.open(ctx, c, policy.DecryptBatch, p, &one, r)
 		if err != nil && !itemFault(err) {
 			out.wipe()
 			return BatchResult{}, err
@@ -323,10 +306,14 @@ func (e *Engine) decryptBatch(ctx context.Context, s *policy.Subject, in *BatchR
 		}
 	}
 	out.cut(out.Dst, ends)
+	if err := e.lookLate(ctx, c, p); err != nil {
+		out.wipe()
+		return BatchResult{}, err
+	}
 	for i := range frames {
 		item := &out.Items[i]
 		if item.Err == nil {
-			item.Err = e.stillOpens(s, policy.DecryptBatch, p, &frames[i], len(in.Items[i].Data), r)
+			item.Err = e.stillOpens(c, policy.DecryptBatch, p, &frames[i], len(in.Items[i].Data), r)
 			if item.Err != nil && !itemFault(item.Err) {
 				out.wipe()
 				return BatchResult{}, item.Err
@@ -351,39 +338,4 @@ func reserve(b []byte, n int) []byte {
 	copy(more, b)
 	clear(b)
 	return more
-}
-
-// RewrapRequest asks to encrypt what a frame holds anew with the context's active key version and its algorithm.
-type RewrapRequest struct {
-	Context        string
-	Ciphertext     []byte
-	AssociatedData []byte
-	Dst            []byte
-}
-
-// Rewrap opens a frame and encrypts what it held with the context's active key version. No plaintext leaves the engine.
-func (e *Engine) Rewrap(ctx context.Context, c *Call, in *RewrapRequest) (EncryptResult, error) {
-	r := c.begin(policy.Rewrap)
-	r.Context, r.In = in.Context, len(in.Ciphertext)
-	out, err := e.rewrap(ctx, c.Subject, policy.Rewrap, in, &r)
-	if err := e.finish(c, &r, err); err != nil {
-		return EncryptResult{}, err
-	}
-	return out, nil
-}
-
-func (e *Engine) rewrap(
-	ctx context.Context, s *policy.Subject, action policy.Action, in *RewrapRequest, r *audit.Record,
-) (EncryptResult, error) {
-	plain, err := e.decrypt(ctx, s, action, &DecryptRequest{
-		Context: in.Context, Ciphertext: in.Ciphertext, AssociatedData: in.AssociatedData,
-	}, r)
-	defer clear(plain.Plaintext)
-	if err != nil {
-		return EncryptResult{}, err
-	}
-	r.Resource = plain.KeyID // the version that it was under before
-	return e.encrypt(ctx, s, action, &EncryptRequest{
-		Context: in.Context, Plaintext: plain.Plaintext, AssociatedData: in.AssociatedData, Dst: in.Dst,
-	}, r)
 }

@@ -9,6 +9,7 @@ import (
 	"cryptoserve/engine/audit"
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
+	"cryptoserve/engine/joincode"
 	"cryptoserve/engine/policy"
 )
 
@@ -23,6 +24,11 @@ type Call struct {
 	// Counted says that the call was refused by a limit and that it has no record of its own: the next record of its key tells
 	// how many there were.
 	Counted bool
+	// Fenced is how long the changes of this call waited until no node honoured any more what they took away; 0 when they took
+	// nothing.
+	Fenced time.Duration
+	// lease is that of the records that decide, read before them: see fence.go. 0 is none.
+	lease int64
 	// routine marks what the appliance does by itself again and again: its records leave the audit log's reserve alone.
 	routine bool
 }
@@ -35,8 +41,10 @@ func (c *Call) tenant() string {
 	return c.Subject.Tenant
 }
 
-// begin returns the audit record of a use case with what is known at its start.
+// begin returns the audit record of a use case with what is known at its start. What decided about another use case of the call
+// does not count for this one.
 func (c *Call) begin(action policy.Action) audit.Record {
+	c.lease = 0
 	r := audit.Record{RequestID: c.RequestID, Source: c.Source, Action: string(action)}
 	if s := c.Subject; s != nil {
 		r.Tenant, r.Subject, r.Kind = s.Tenant, s.ID, s.Kind.String()
@@ -44,9 +52,13 @@ func (c *Call) begin(action policy.Action) audit.Record {
 	return r
 }
 
-// finish writes the record of a use case that ended with err and returns what the caller may be told: err, or
-// fault.AuditUnavailable when the record could not be written.
+// finish writes the record of a use case that ended with err and returns what the caller may be told: err, fault.StaleReplica
+// when it has succeeded by records that this node can no longer vouch for, or fault.AuditUnavailable when the record could not be
+// written.
 func (e *Engine) finish(c *Call, r *audit.Record, err error) error {
+	if err == nil {
+		err = e.held(c)
+	}
 	r.Result, r.Code = result(err)
 	if err != nil && r.Cause == "" {
 		r.Cause = string(fault.CauseOf(err))
@@ -58,7 +70,7 @@ func (e *Engine) finish(c *Call, r *audit.Record, err error) error {
 }
 
 func (e *Engine) record(c *Call, r *audit.Record) error {
-	if strings.HasPrefix(r.Resource, "cs_") { // a token or code that was typed where an id belongs
+	if strings.HasPrefix(r.Resource, "cs_") || strings.HasPrefix(r.Resource, joincode.Prefix) { // a token or code that was typed where an id belongs
 		r.Resource = "withheld"
 	}
 	r.Time = e.now()
@@ -78,7 +90,8 @@ func result(err error) (audit.Result, string) {
 		return audit.Success, ""
 	}
 	switch k := fault.Of(err); k {
-	case fault.HSMUnavailable, fault.AuditUnavailable, fault.LedgerUnavailable, fault.Unavailable, fault.NotLeader, fault.Internal:
+	case fault.HSMUnavailable, fault.AuditUnavailable, fault.LedgerUnavailable, fault.Unavailable, fault.NotLeader, fault.StaleReplica,
+		fault.Internal:
 		return audit.Failed, k.Code()
 	default:
 		return audit.Denied, k.Code()
@@ -87,8 +100,12 @@ func result(err error) (audit.Result, string) {
 
 // Refuse writes the record of a request that was refused before it reached a use case, such as one without a good token
 // or with a body that cannot be read, and returns the error to answer with. An address that causes too many of them without a
-// credential is told so, and is recorded less often.
+// credential is told so, and is recorded less often. A node without a lease cannot tell a credential that it does not know from
+// one that is new, and says that instead.
 func (e *Engine) Refuse(_ context.Context, c *Call, action policy.Action, resource string, refusal error) error {
+	if fault.Of(refusal) == fault.Unauthenticated && !e.Current() {
+		refusal = errStale
+	}
 	if c.Subject == nil {
 		if _, ok := e.limits.strangers.Allow(network(c.Source), refusalRate, 1, e.now()); !ok {
 			// The caller is told what he would be told: behind one address there may be many who only need a new token.
@@ -117,7 +134,7 @@ func (e *Engine) change(
 func (e *Engine) changeAs(
 	ctx context.Context, c *Call, r *audit.Record, action policy.Action, build func(*directory.User) (command.Command, error),
 ) error {
-	user, err := e.authorizeChange(c.Subject, action)
+	user, err := e.authorizeChange(c, action)
 	if err != nil {
 		return e.finish(c, r, err)
 	}
@@ -156,7 +173,7 @@ func (e *Engine) propose(ctx context.Context, c *Call, r *audit.Record, cmd comm
 	if err := e.record(c, r); err != nil {
 		return err
 	}
-	_, err := e.ledger.Propose(ctx, cmd)
+	err := e.commit(ctx, c, cmd)
 	return e.finish(c, r, err)
 }
 

@@ -54,7 +54,7 @@ func (e *Engine) compute(
 	c *Call, r *audit.Record, action policy.Action, algorithm string, work func(algs.Row) ([]byte, error), classes ...algs.Class,
 ) (ComputeResult, error) {
 	out, err := func() (ComputeResult, error) {
-		if err := e.authorizeFree(c.Subject, action); err != nil {
+		if err := e.authorizeFree(c, action); err != nil {
 			return ComputeResult{}, err
 		}
 		row, err := e.lookup(algorithm, classes...)
@@ -63,6 +63,9 @@ func (e *Engine) compute(
 		}
 		r.Algorithm = string(row.Name)
 		value, err := work(row)
+		if err == nil {
+			err = e.stillFree(c, action)
+		}
 		return ComputeResult{Value: value, Algorithm: string(row.Name), Warnings: e.warnings(row)}, err
 	}()
 	r.Out = len(out.Value)
@@ -110,7 +113,7 @@ type PasswordCheck struct {
 func (e *Engine) VerifyPassword(ctx context.Context, c *Call, encoded string, pass []byte) (PasswordCheck, error) {
 	r := c.begin(policy.VerifyPassword)
 	out, err := func() (PasswordCheck, error) {
-		if err := e.authorizeFree(c.Subject, policy.VerifyPassword); err != nil {
+		if err := e.authorizeFree(c, policy.VerifyPassword); err != nil {
 			return PasswordCheck{}, err
 		}
 		name, err := password.Identify(encoded)
@@ -128,6 +131,9 @@ func (e *Engine) VerifyPassword(ctx context.Context, c *Call, encoded string, pa
 		}
 		if !got.Valid {
 			r.Cause = causeInvalid
+		}
+		if err := e.stillFree(c, policy.VerifyPassword); err != nil {
+			return PasswordCheck{}, err
 		}
 		return PasswordCheck{
 			Valid: got.Valid, NeedsRehash: got.Valid && (got.NeedsRehash || e.fips.Choose(name) != name), Algorithm: string(name),

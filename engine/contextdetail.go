@@ -32,7 +32,7 @@ func (e *Engine) Context(_ context.Context, c *Call, name string) (ContextDetail
 	r := c.begin(policy.ListContexts)
 	r.Context = name
 	var out ContextDetail
-	list, err := e.contexts(c.Subject)
+	list, err := e.contexts(c)
 	if err == nil {
 		i := slices.IndexFunc(list, func(info ContextInfo) bool { return info.Record.Name == name })
 		switch {
@@ -210,7 +210,7 @@ type Explanation struct {
 func (e *Engine) ExplainContext(_ context.Context, c *Call, layers *classify.Layers) (Explanation, error) {
 	r := c.begin(policy.ExplainContext)
 	var out Explanation
-	_, err := e.authorizeChange(c.Subject, policy.ExplainContext)
+	_, err := e.authorizeChange(c, policy.ExplainContext)
 	if err == nil {
 		err = checkLayers(layers)
 	}

@@ -23,16 +23,20 @@ type ContextInfo struct {
 // Contexts lists the contexts that the subject may use, in order of name.
 func (e *Engine) Contexts(_ context.Context, c *Call) ([]ContextInfo, error) {
 	r := c.begin(policy.ListContexts)
-	list, err := e.contexts(c.Subject)
+	list, err := e.contexts(c)
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
 	return list, nil
 }
 
-func (e *Engine) contexts(s *policy.Subject) ([]ContextInfo, error) {
+func (e *Engine) contexts(c *Call) ([]ContextInfo, error) {
+	s := c.Subject
 	if s == nil {
 		return nil, errNotAuthenticated
+	}
+	if err := e.look(c); err != nil {
+		return nil, err
 	}
 	view := e.ledger.View()
 	tenant := view.Tenant(s.Tenant)
@@ -45,7 +49,7 @@ func (e *Engine) contexts(s *policy.Subject) ([]ContextInfo, error) {
 		visible = func(c *directory.Context) bool {
 			return policy.ApplicationMay(s, app, policy.Encrypt, c.Name) || policy.ApplicationMay(s, app, policy.Decrypt, c.Name)
 		}
-	} else if _, err := e.authorizeChange(s, policy.ListContexts); err != nil {
+	} else if _, err := e.authorizeChange(c, policy.ListContexts); err != nil {
 		return nil, err
 	}
 	list := []ContextInfo{}

@@ -31,6 +31,7 @@ type ContextSpec struct {
 	RotateAfter  uint64
 	SelfService  bool
 	Layers       *classify.Layers
+	Consistency  directory.Consistency
 }
 
 // MaxRotationDays is the longest time between rotations of a context or a key object.
@@ -81,6 +82,7 @@ func (e *Engine) fill(record *directory.Context, spec *ContextSpec) error {
 	record.Description, record.Enforcement, record.Allowed = spec.Description, spec.Enforcement, spec.Allowed
 	record.MinimumBits, record.QuantumSafe = spec.MinimumBits, spec.QuantumSafe
 	record.RotateAfter, record.SelfService, record.Layers = spec.RotateAfter, spec.SelfService, spec.Layers
+	record.Consistency = spec.Consistency
 	var err error
 	if record.Ciphers, err = canonical("algorithm_policy.allowed_ciphers", spec.Ciphers, algs.ParseCipher); err != nil {
 		return err

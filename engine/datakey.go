@@ -40,14 +40,14 @@ func (e *Engine) DataKey(ctx context.Context, c *Call, in *DataKeyRequest, plain
 			return DataKeyResult{}, malformedField("bytes", "is none of 16, 24, 32, 64")
 		}
 		// Not before it is known that the subject may: the token's random numbers are not for everybody.
-		if _, err := e.authorize(c.Subject, action, in.Context); err != nil {
+		if _, err := e.authorize(c, action, in.Context); err != nil {
 			return DataKeyResult{}, err
 		}
 		key, err := e.vault.Random(ctx, n)
 		if err != nil {
 			return DataKeyResult{}, err
 		}
-		wrapped, err := e.encrypt(ctx, c.Subject, action, &EncryptRequest{
+		wrapped, err := e.encrypt(ctx, c, action, &EncryptRequest{
 			Context: in.Context, Plaintext: key, AssociatedData: in.AssociatedData,
 		}, &r)
 		if err != nil || !plaintext {
@@ -70,12 +70,15 @@ const MaxRandomBytes = 64 << 10
 func (e *Engine) Random(ctx context.Context, c *Call, n int) ([]byte, error) {
 	r := c.begin(policy.Random)
 	var out []byte
-	err := e.authorizeFree(c.Subject, policy.Random)
+	err := e.authorizeFree(c, policy.Random)
 	if err == nil && (n < 1 || n > MaxRandomBytes) {
 		err = malformedField("bytes", fmt.Sprintf("is not between 1 and %d", MaxRandomBytes))
 	}
 	if err == nil {
 		out, err = e.vault.Random(ctx, n)
+	}
+	if err == nil {
+		err = e.stillFree(c, policy.Random)
 	}
 	r.Out = len(out)
 	if err := e.finish(c, &r, err); err != nil {

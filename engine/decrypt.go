@@ -50,7 +50,7 @@ func decryptFailed(why fault.Cause) error {
 func (e *Engine) Decrypt(ctx context.Context, c *Call, in *DecryptRequest) (DecryptResult, error) {
 	r := c.begin(policy.Decrypt)
 	r.Context, r.In = in.Context, len(in.Ciphertext)
-	out, err := e.decrypt(ctx, c.Subject, policy.Decrypt, in, &r)
+	out, err := e.decrypt(ctx, c, policy.Decrypt, in, &r)
 	if err := e.finish(c, &r, err); err != nil {
 		clear(out.Plaintext)
 		return DecryptResult{}, err
@@ -60,32 +60,43 @@ func (e *Engine) Decrypt(ctx context.Context, c *Call, in *DecryptRequest) (Decr
 
 // decrypt opens one frame for an action of a subject and leaves what it did in the record.
 func (e *Engine) decrypt(
-	ctx context.Context, s *policy.Subject, action policy.Action, in *DecryptRequest, r *audit.Record,
+	ctx context.Context, c *Call, action policy.Action, in *DecryptRequest, r *audit.Record,
 ) (DecryptResult, error) {
-	p, err := e.authorize(s, action, in.Context)
+	p, o, err := e.decryptWork(ctx, c, action, in, r)
 	if err != nil {
 		return DecryptResult{}, err
 	}
-	if err := e.spendShare(s, p, 1); err != nil {
-		return DecryptResult{}, err
+	if err = e.lookLate(ctx, c, p); err == nil {
+		err = e.stillOpens(c, action, p, &o, len(in.Ciphertext), r)
 	}
-	if action != policy.Rewrap && action != policy.RewrapBatch { // what is encrypted anew, nobody sees
-		if err := e.spendBudget(s, p, 1, len(in.Ciphertext)); err != nil {
-			return DecryptResult{}, err
-		}
-	}
-	o, err := e.open(ctx, s, action, p, in, r)
-	r.KeyID, r.Algorithm, r.Format = o.keyID, string(o.row.Name), o.frame.Format
 	if err != nil {
-		return DecryptResult{}, err
-	}
-	if err := e.stillOpens(s, action, p, &o, len(in.Ciphertext), r); err != nil {
 		clear(o.plaintext)
 		return DecryptResult{}, err
 	}
 	e.processed(o.version)
 	r.Out = len(o.plaintext)
 	return DecryptResult{Plaintext: o.plaintext, KeyID: o.keyID, Rewrap: o.rewrap(p)}, nil
+}
+
+// decryptWork does what comes before the decisive look at the records.
+func (e *Engine) decryptWork(
+	ctx context.Context, c *Call, action policy.Action, in *DecryptRequest, r *audit.Record,
+) (*plan, opened, error) {
+	p, err := e.authorize(c, action, in.Context)
+	if err != nil {
+		return nil, opened{}, err
+	}
+	if err := e.spendShare(c.Subject, p, 1); err != nil {
+		return nil, opened{}, err
+	}
+	if action != policy.Rewrap && action != policy.RewrapBatch { // what is encrypted anew, nobody sees
+		if err := e.spendBudget(c.Subject, p, 1, len(in.Ciphertext)); err != nil {
+			return nil, opened{}, err
+		}
+	}
+	o, err := e.open(ctx, c, action, p, in, r)
+	r.KeyID, r.Algorithm, r.Format = o.keyID, string(o.row.Name), o.frame.Format
+	return p, o, err
 }
 
 // opened is a frame that was opened, or as much of it as its failure may tell the auditor.
@@ -105,7 +116,7 @@ func (o *opened) rewrap(p *plan) bool {
 
 // open opens a frame in the context of a plan, and leaves in the record which policies it does not meet.
 func (e *Engine) open(
-	ctx context.Context, s *policy.Subject, action policy.Action, p *plan, in *DecryptRequest, r *audit.Record,
+	ctx context.Context, c *Call, action policy.Action, p *plan, in *DecryptRequest, r *audit.Record,
 ) (o opened, err error) {
 	o.frame, err = envelope.Parse(in.Ciphertext)
 	if err != nil || o.frame.Stream {
@@ -113,7 +124,7 @@ func (e *Engine) open(
 	}
 	f := &o.frame
 	if f.Context != p.context.Name && !f.OriginalHybrid {
-		if _, err := e.authorize(s, action, f.Context); err == nil {
+		if _, err := e.authorize(c, action, f.Context); err == nil {
 			return o, contextMismatch(f.Context, p.context.Name)
 		}
 		return o, e.pretend(f, in, causeContext)
@@ -210,12 +221,12 @@ func (e *Engine) openingKey(ctx context.Context, p *plan, o *opened) (openingKey
 	return openingKey{shared: shared}, "", nil
 }
 
-// stillOpens takes the decisive look at the records, which is the one after the work.
-func (e *Engine) stillOpens(s *policy.Subject, action policy.Action, p *plan, o *opened, size int, r *audit.Record) error {
+// stillOpens takes the decisive look at the records, after lookLate.
+func (e *Engine) stillOpens(c *Call, action policy.Action, p *plan, o *opened, size int, r *audit.Record) error {
 	if e.ledger.Epoch() == p.epoch {
 		return nil
 	}
-	now, err := e.authorize(s, action, p.context.Name)
+	now, err := e.authorize(c, action, p.context.Name)
 	if err != nil {
 		return err
 	}

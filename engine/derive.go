@@ -16,6 +16,7 @@ const (
 	purposeKeySeal      = "key-seal"      // seals private keys at rest
 	purposeRefreshToken = "refresh-token" // signs refresh tokens, HS256
 	PurposeSession      = "session"       // seals what a browser keeps during a sign-in
+	PurposeBackup       = "backup"        // seals backups; without an id of a cluster
 )
 
 const derivedBytes = 32

@@ -153,6 +153,9 @@ func (e *Engine) DecideDevice(ctx context.Context, c *Call, code string, approve
 func (e *Engine) RedeemDevice(ctx context.Context, c *Call, hash, session [32]byte) (SessionInfo, error) {
 	r := c.begin(policy.RedeemDevice)
 	r.Resource = SessionID(hash)
+	if err := e.look(c); err != nil {
+		return SessionInfo{}, e.finishGuest(c, &r, err)
+	}
 	d := e.ledger.View().Device(hash)
 	if err := e.mayRedeem(c, d); err != nil {
 		return SessionInfo{}, e.finishGuest(c, &r, err)
@@ -164,11 +167,11 @@ func (e *Engine) RedeemDevice(ctx context.Context, c *Call, hash, session [32]by
 	}
 	var info SessionInfo
 	err := e.steps(c, &r, func() error {
-		if err := e.makeRoom(ctx, before); err != nil {
+		if err := e.makeRoom(ctx, c, before); err != nil {
 			return err
 		}
 		now := e.now()
-		_, err := e.ledger.Propose(ctx, command.RedeemDevice{Hash: hash, Session: directory.Session{
+		err := e.commit(ctx, c, command.RedeemDevice{Hash: hash, Session: directory.Session{
 			Hash: session, CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(SessionLifetime).UnixMilli(), Provider: providerDevice,
 			Source: c.Source,
 		}})
@@ -176,7 +179,7 @@ func (e *Engine) RedeemDevice(ctx context.Context, c *Call, hash, session [32]by
 			return ErrDeviceExpired
 		}
 		if err == nil {
-			info, err = e.lookAgain(ctx, before, session)
+			info, err = e.lookAgain(ctx, c, before, session)
 		}
 		return err
 	})

@@ -53,6 +53,7 @@ func (e *Engine) RunDuties(ctx context.Context) error {
 			}
 		}
 		errs = append(r.errs, e.purgeTenants(ctx, now))
+		e.backupDuties(now)
 	}
 	if err := e.ledger.Compact(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("remove destroyed keys from the disk: %w", err))

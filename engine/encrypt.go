@@ -40,7 +40,7 @@ const maxRaces = 3
 func (e *Engine) Encrypt(ctx context.Context, c *Call, in *EncryptRequest) (EncryptResult, error) {
 	r := c.begin(policy.Encrypt)
 	r.Context, r.In = in.Context, len(in.Plaintext)
-	out, err := e.encrypt(ctx, c.Subject, policy.Encrypt, in, &r)
+	out, err := e.encrypt(ctx, c, policy.Encrypt, in, &r)
 	if err := e.finish(c, &r, err); err != nil {
 		return EncryptResult{}, err
 	}
@@ -51,57 +51,82 @@ var errRaces = fault.New(fault.Unavailable, "engine.encrypt", "the context's key
 
 // encrypt protects one message for an action of a subject and leaves what it did in the record.
 func (e *Engine) encrypt(
-	ctx context.Context, s *policy.Subject, action policy.Action, in *EncryptRequest, r *audit.Record,
+	ctx context.Context, c *Call, action policy.Action, in *EncryptRequest, r *audit.Record,
 ) (EncryptResult, error) {
 	for race := range maxRaces {
-		p, err := e.authorize(s, action, in.Context)
-		if err != nil {
-			return EncryptResult{}, err
-		}
-		if race == 0 {
-			if err := e.spendShare(s, p, 1); err != nil {
-				return EncryptResult{}, err
-			}
-		}
-		chosen, err := e.suite(p, in.Algorithm, in.Usage)
-		if err != nil {
-			return EncryptResult{}, err
-		}
-		told, err := e.decide(p, keys.Protect, chosen.row, len(in.Plaintext), r)
-		if err != nil {
-			return EncryptResult{}, err
-		}
-		if err := protects(p.active); err != nil {
-			return EncryptResult{}, err
-		}
-		m, err := e.sealer(ctx, p, chosen.row)
-		if err != nil {
-			return EncryptResult{}, err
-		}
-		frame, err := m.seal(ctx, in.Dst[:0], in.Plaintext, in.AssociatedData)
-		m.release()
+		w, err := e.encryptWork(ctx, c, action, in, race == 0, r)
 		if errors.Is(err, errSuperseded) {
 			continue
 		}
 		if err != nil {
 			return EncryptResult{}, err
 		}
-		again, err := e.superseded(s, action, p, chosen.row, len(in.Plaintext), r)
+		if err := e.lookLate(ctx, c, w.plan); err != nil {
+			return EncryptResult{}, err
+		}
+		again, err := e.superseded(c, action, w.plan, w.row, len(in.Plaintext), r)
 		if err != nil {
 			return EncryptResult{}, err
 		}
 		if again {
 			continue
 		}
-		e.protected(p, 1)
-		v := p.active
-		r.KeyID, r.Algorithm, r.Format, r.Out = v.ID, string(chosen.row.Name), m.params.Format, len(frame)
-		return EncryptResult{
-			Ciphertext: frame, Algorithm: string(chosen.row.Name), KeyID: v.ID, Format: m.params.Format,
-			Warnings: joined(chosen.warnings, told),
-		}, nil
+		return e.encrypted(&w, r), nil
 	}
 	return EncryptResult{}, errRaces
+}
+
+// encryptedWork is a message that was encrypted, before the decisive look at the records.
+type encryptedWork struct {
+	plan     *plan
+	row      algs.Row
+	frame    []byte
+	format   int
+	warnings []string
+}
+
+// encryptWork does what comes before the decisive look: it returns errSuperseded when another version protects by now. spend takes
+// the message from the limit of the context.
+func (e *Engine) encryptWork(
+	ctx context.Context, c *Call, action policy.Action, in *EncryptRequest, spend bool, r *audit.Record,
+) (w encryptedWork, err error) {
+	p, err := e.authorize(c, action, in.Context)
+	if err != nil {
+		return w, err
+	}
+	if spend {
+		if err := e.spendShare(c.Subject, p, 1); err != nil {
+			return w, err
+		}
+	}
+	chosen, err := e.suite(p, in.Algorithm, in.Usage)
+	if err != nil {
+		return w, err
+	}
+	told, err := e.decide(p, keys.Protect, chosen.row, len(in.Plaintext), r)
+	if err != nil {
+		return w, err
+	}
+	if err := protects(p.active); err != nil {
+		return w, err
+	}
+	m, err := e.sealer(ctx, p, chosen.row)
+	if err != nil {
+		return w, err
+	}
+	frame, err := m.seal(ctx, in.Dst[:0], in.Plaintext, in.AssociatedData)
+	m.release()
+	return encryptedWork{p, chosen.row, frame, m.params.Format, joined(chosen.warnings, told)}, err
+}
+
+// encrypted counts a message that passed the decisive look, and tells of it.
+func (e *Engine) encrypted(w *encryptedWork, r *audit.Record) EncryptResult {
+	e.protected(w.plan, 1)
+	v := w.plan.active
+	r.KeyID, r.Algorithm, r.Format, r.Out = v.ID, string(w.row.Name), w.format, len(w.frame)
+	return EncryptResult{
+		Ciphertext: w.frame, Algorithm: string(w.row.Name), KeyID: v.ID, Format: w.format, Warnings: w.warnings,
+	}
 }
 
 // protects refuses a version in a state that does not protect.
@@ -112,10 +137,10 @@ func protects(v *keys.Version) error {
 	return fault.New(fault.KeyState, "engine.encrypt", "the key version may not protect: it is "+v.State.String())
 }
 
-// superseded takes the decisive look at the records, which is the one after the work: it refuses what is no longer allowed,
+// superseded takes the decisive look at the records, after lookLate: it refuses what is no longer allowed,
 // with this algorithm and on so many bytes, and tells whether another version protects by now.
 func (e *Engine) superseded(
-	s *policy.Subject, action policy.Action, p *plan, row algs.Row, size int, r *audit.Record,
+	c *Call, action policy.Action, p *plan, row algs.Row, size int, r *audit.Record,
 ) (bool, error) {
 	if e.ledger.Epoch() == p.epoch {
 		return false, nil
@@ -123,9 +148,9 @@ func (e *Engine) superseded(
 	var now *plan
 	var err error
 	if p.object != nil {
-		now, err = e.authorizeKey(s, action, p.object.Name)
+		now, err = e.authorizeKey(c, action, p.object.Name)
 	} else {
-		now, err = e.authorize(s, action, p.context.Name)
+		now, err = e.authorize(c, action, p.context.Name)
 	}
 	if err != nil {
 		return false, err

@@ -76,6 +76,17 @@ type View interface {
 	LegacyMasters() int
 	// Tenant returns the tenant's own view: everything else is reached through it only.
 	Tenant(id string) TenantView
+
+	// Cluster returns the record about the cluster, Members its nodes, removed ones too, in order of id.
+	Cluster() *directory.Cluster
+	Members() []*directory.Member
+	Member(id string) *directory.Member
+	JoinInvitations() []*directory.JoinInvitation // in order of id
+	JoinInvitation(hash [32]byte) *directory.JoinInvitation
+	Join(id string) *directory.Join
+	Joins() []*directory.Join // in order of id
+	// BackupRuns are the newest ones, the oldest of them first.
+	BackupRuns() []*directory.BackupRun
 }
 
 // TenantView is one tenant's part of a View: it finds nothing that belongs to another.
@@ -129,6 +140,32 @@ type Ledger interface {
 	Leads() bool
 	// Compact removes what destroyed keys left on this node's disk. It does nothing when no key was destroyed since.
 	Compact(ctx context.Context) error
+
+	// Lease returns until when this node may answer from its state, on a clock of its own: math.MaxInt64 for a cluster of one, 0
+	// when it may not. It is one atomic load. Expired reads that clock. Whoever uses a right reads the lease, then the records,
+	// then asks Expired, and answers only if it has not: DESIGN section 6.
+	Lease() int64
+	Expired(lease int64) bool
+	// Barrier returns once this node has applied all that was committed anywhere before the call.
+	Barrier(ctx context.Context) error
+}
+
+// Fleet is the nodes of the cluster as the engine needs them.
+type Fleet interface {
+	// Nodes returns how each active member is now, this one too, in order of id. One that does not answer in time is not reachable.
+	Nodes(ctx context.Context) []directory.NodeStatus
+	// Digests returns the digest of each member's state at one index, where they can agree on one in time.
+	Digests(ctx context.Context) []directory.NodeDigest
+	// TransferLeadership hands the leadership to a member, or to any that is up to date when the id is empty.
+	TransferLeadership(ctx context.Context, to string) error
+}
+
+// KeyGiver hands the keys of the token to the token of a joining node.
+type KeyGiver interface {
+	// TransferKeys wraps the master key and the wrapping keys for a join key, SubjectPublicKeyInfo DER, with RSA-OAEP by that hash.
+	TransferKeys(ctx context.Context, joinKey []byte, oaepHash algs.Name) (directory.KeyTransfer, error)
+	// KeyCheckValues tells which keys the token has.
+	KeyCheckValues() directory.KeyCheckValues
 }
 
 // AuditLog is the tamper-evident record of operations. Append returns when the record is durable (or, with relaxed
@@ -143,6 +180,14 @@ type Config struct {
 	Ledger Ledger
 	Audit  AuditLog
 	Log    *slog.Logger // nil discards
+	// NodeID is this node's id; Fleet and Keys are needed for a cluster that others can join.
+	NodeID string
+	Fleet  Fleet
+	Keys   KeyGiver
+	// Archive and Targets are needed for backups; the names of targets are different. Program is the version of the program.
+	Archive Archive
+	Targets []BackupTarget
+	Program string
 	// FIPS is how algorithms that are not approved are treated; the zero Mode restricts nothing.
 	FIPS algs.Mode
 	// Grace is how long cached keys serve after the token stopped answering; 0 refuses at once.
@@ -165,10 +210,19 @@ type Engine struct {
 	audit  AuditLog
 	log    *slog.Logger
 	now    func() time.Time
-	fips   algs.Mode
-	plans  *otter.Cache[planKey, *plan]
-	meters meters
-	uses   uses
+	// nodeID is this node; fleet and giver are nil where no other node can join.
+	nodeID string
+	fleet  Fleet
+	giver  KeyGiver
+	// archive is nil where there are no backups.
+	archive Archive
+	targets []BackupTarget
+	program string
+	backups backupWork
+	fips    algs.Mode
+	plans   *otter.Cache[planKey, *plan]
+	meters  meters
+	uses    uses
 	// second is the time that uses are stamped with, in Unix milliseconds: tick sets it every second or so.
 	second atomic.Int64
 	duties duties
@@ -229,7 +283,10 @@ func New(c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		vault: c.Vault, ledger: c.Ledger, audit: c.Audit, log: c.Log, now: c.Now, fips: c.FIPS, plans: plans, rulebooks: books,
+		nodeID: c.NodeID, fleet: c.Fleet, giver: c.Keys,
+		archive: c.Archive, targets: c.Targets, program: c.Program,
 	}
+	e.backups.ctx, e.backups.cancel = context.WithCancel(context.Background())
 	e.limits = newLimits()
 	e.leastWait = max(0, c.DestroyMinimum.Milliseconds())
 	e.duties.rest = map[string]time.Time{}
@@ -249,6 +306,7 @@ func New(c Config) (*Engine, error) {
 // Close drops every cached key and overwrites it. Operations that run meanwhile finish with the keys they hold. What FlushUsage
 // was not called for is forgotten.
 func (e *Engine) Close() {
+	e.backups.stop()
 	e.background.Wait()
 	e.dropKeys()
 }

@@ -73,7 +73,7 @@ func (e *Engine) processWithOne(
 	keyID := use.KeyID
 	if keyID == "" {
 		// The active version's id is looked up by the plan again; a rotation in between asks for the one of before.
-		if p, err := e.authorizeKey(c.Subject, action, use.Key); err == nil {
+		if p, err := e.authorizeKey(c, action, use.Key); err == nil {
 			keyID = p.active.ID
 		}
 	}

@@ -52,6 +52,9 @@ func (i *Identity) roles() []directory.Role {
 func (e *Engine) SignIn(ctx context.Context, c *Call, who *Identity, session [32]byte) (SessionInfo, error) {
 	r := c.begin(policy.FinishSignIn)
 	r.Resource = who.Provider
+	if err := e.look(c); err != nil {
+		return SessionInfo{}, e.finish(c, &r, err)
+	}
 	view := e.ledger.View()
 	tenant := view.TenantNamed(who.Tenant)
 	if tenant == nil || tenant.Status != directory.Enabled || who.Issuer == "" || who.Subject == "" {
@@ -80,7 +83,7 @@ func (e *Engine) SignIn(ctx context.Context, c *Call, who *Identity, session [32
 	err = e.steps(c, &r, func() (err error) {
 		if user == nil {
 			r.Cause = "new-user"
-			if _, err = e.ledger.Propose(ctx, birth); err == nil {
+			if err = e.commit(ctx, c, birth); err == nil {
 				user = e.ledger.View().Tenant(tenant.ID).UserIdentified(who.Issuer, who.Subject)
 			}
 		} else if who.Rules.Manages {

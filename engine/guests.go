@@ -33,6 +33,7 @@ const (
 	forPassword
 	forReadingCode
 	forDecidingCode
+	forJoining
 )
 
 // guest is whose tries are counted together: an address, a name, or a name from an address.
@@ -164,6 +165,7 @@ func (e *Engine) VisitNode(_ context.Context, c *Call, action policy.Action, res
 func (e *Engine) Note(_ context.Context, c *Call, action policy.Action, resource string, outcome error) error {
 	r := c.begin(action)
 	r.Resource = resource
+	c.noRight()
 	return e.finish(c, &r, outcome)
 }
 

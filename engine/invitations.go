@@ -29,12 +29,15 @@ type InvitationSpec struct {
 // Invitations lists the invitations of the subject's tenant that can still be accepted.
 func (e *Engine) Invitations(_ context.Context, c *Call) ([]*directory.Invitation, error) {
 	r := c.begin(policy.ListInvitations)
-	_, err := e.authorizeChange(c.Subject, policy.ListInvitations)
+	_, err := e.authorizeChange(c, policy.ListInvitations)
+	var list []*directory.Invitation
+	if err == nil {
+		list = e.ledger.View().Tenant(c.tenant()).Invitations()
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
 	now := e.now().UnixMilli()
-	list := e.ledger.View().Tenant(c.tenant()).Invitations()
 	return slices.DeleteFunc(list, func(i *directory.Invitation) bool { return i.ExpiresAt <= now }), nil
 }
 
@@ -123,7 +126,11 @@ func (e *Engine) AcceptInvitation(ctx context.Context, c *Call, in *AcceptReques
 	if err := e.visit(c); err != nil {
 		return SessionInfo{}, e.finishGuest(c, &r, err)
 	}
-	i, err := e.invitation(e.ledger.View(), in.Invitation)
+	var i *directory.Invitation
+	err := e.look(c)
+	if err == nil {
+		i, err = e.invitation(e.ledger.View(), in.Invitation)
+	}
 	if err != nil {
 		return SessionInfo{}, e.finish(c, &r, err)
 	}
@@ -142,7 +149,7 @@ func (e *Engine) AcceptInvitation(ctx context.Context, c *Call, in *AcceptReques
 	var info SessionInfo
 	err = e.steps(c, &r, func() (err error) {
 		accept := command.AcceptInvitation{Hash: in.Invitation, User: u, At: e.now().UnixMilli()}
-		if _, err = e.ledger.Propose(ctx, accept); err == nil {
+		if err = e.commit(ctx, c, accept); err == nil {
 			info, err = e.startSession(ctx, c, &r, &u, providerInvitation, in.Session)
 		}
 		return err

@@ -237,15 +237,15 @@ func newestFirst(list []*keys.Version) {
 // Keys lists the key objects that the subject may use, in order of name.
 func (e *Engine) Keys(_ context.Context, c *Call) ([]KeyInfo, error) {
 	r := c.begin(policy.ListKeys)
-	list, err := e.keys(c.Subject)
+	list, err := e.keys(c)
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
 	return list, nil
 }
 
-func (e *Engine) keys(s *policy.Subject) ([]KeyInfo, error) {
-	visible, tenant, err := e.visibleKeys(s, policy.ListKeys)
+func (e *Engine) keys(c *Call) ([]KeyInfo, error) {
+	visible, tenant, err := e.visibleKeys(c, policy.ListKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -259,14 +259,18 @@ func (e *Engine) keys(s *policy.Subject) ([]KeyInfo, error) {
 }
 
 // visibleKeys returns which key objects of its tenant a subject may know of.
-func (e *Engine) visibleKeys(s *policy.Subject, action policy.Action) (func(*keys.Object) bool, TenantView, error) {
+func (e *Engine) visibleKeys(c *Call, action policy.Action) (func(*keys.Object) bool, TenantView, error) {
+	s := c.Subject
 	if s == nil {
 		return nil, nil, errNotAuthenticated
+	}
+	if err := e.look(c); err != nil {
+		return nil, nil, err
 	}
 	view := e.ledger.View()
 	tenant := view.Tenant(s.Tenant)
 	if s.Kind != policy.KindApplication {
-		_, err := e.authorizeChange(s, action)
+		_, err := e.authorizeChange(c, action)
 		return func(*keys.Object) bool { return true }, tenant, err
 	}
 	app, err := application(view, tenant, s)
@@ -281,7 +285,7 @@ func (e *Engine) Key(_ context.Context, c *Call, name string) (KeyInfo, error) {
 	r := c.begin(policy.ReadKey)
 	r.Resource = name
 	info, err := func() (KeyInfo, error) {
-		visible, tenant, err := e.visibleKeys(c.Subject, policy.ReadKey)
+		visible, tenant, err := e.visibleKeys(c, policy.ReadKey)
 		if err != nil {
 			return KeyInfo{}, err
 		}

@@ -57,6 +57,9 @@ func (e *Engine) Login(ctx context.Context, c *Call, in *LoginRequest) (SessionI
 	if name == "" {
 		name = DefaultTenant
 	}
+	if err := e.look(c); err != nil {
+		return SessionInfo{}, e.finishGuest(c, &r, err)
+	}
 	view := e.ledger.View()
 	var user *directory.User
 	tenant := view.TenantNamed(name)

@@ -167,7 +167,7 @@ func (a *auditLog) Append(r *audit.Record) (audit.Receipt, error) {
 
 // world is an engine with everything around it, one tenant with contexts, and an application that may use some.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	engine *engine.Engine
 	vault  *vault
 	ledger *ledger
@@ -181,7 +181,7 @@ type world struct {
 
 type option func(*engine.Config)
 
-func newWorld(t *testing.T, options ...option) *world {
+func newWorld(t testing.TB, options ...option) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), vault: &vault{Token: token}, ledger: &ledger{}, audit: &auditLog{}}
 	ctx := t.Context()

@@ -52,7 +52,7 @@ func DefaultPolicies() []PolicySpec {
 func (e *Engine) DefaultPolicies(_ context.Context, c *Call) ([]PolicySpec, error) {
 	r := c.begin(policy.ListPolicies)
 	r.Resource = "defaults"
-	_, err := e.authorizeChange(c.Subject, policy.ListPolicies)
+	_, err := e.authorizeChange(c, policy.ListPolicies)
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (e *Engine) DefaultPolicies(_ context.Context, c *Call) ([]PolicySpec, erro
 func (e *Engine) Policies(_ context.Context, c *Call) ([]*directory.Policy, error) {
 	r := c.begin(policy.ListPolicies)
 	var list []*directory.Policy
-	_, err := e.authorizeChange(c.Subject, policy.ListPolicies)
+	_, err := e.authorizeChange(c, policy.ListPolicies)
 	if err == nil {
 		list = e.ledger.View().Tenant(c.Subject.Tenant).Policies()
 	}
@@ -78,7 +78,7 @@ func (e *Engine) Policy(_ context.Context, c *Call, name string) (*directory.Pol
 	r := c.begin(policy.ReadPolicy)
 	r.Resource = name
 	var found *directory.Policy
-	_, err := e.authorizeChange(c.Subject, policy.ReadPolicy)
+	_, err := e.authorizeChange(c, policy.ReadPolicy)
 	if err == nil {
 		if found = e.ledger.View().Tenant(c.Subject.Tenant).Policy(name); found == nil {
 			err = errNoPolicy

@@ -50,7 +50,7 @@ func (e *Engine) TestPolicy(_ context.Context, c *Call, in *PolicyTrial) (Policy
 	r := c.begin(policy.TestPolicy)
 	r.Context, r.Resource = in.Context, in.Operation
 	var out PolicyVerdict
-	_, err := e.authorizeChange(c.Subject, policy.TestPolicy)
+	_, err := e.authorizeChange(c, policy.TestPolicy)
 	if err == nil {
 		out, err = e.tryPolicies(c.Subject.Tenant, in)
 	}

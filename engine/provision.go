@@ -22,6 +22,7 @@ func (e *Engine) ApplianceCall(requestID, tenant string) *Call {
 // CreateCluster records a new cluster. It is the first entry of a log.
 func (e *Engine) CreateCluster(ctx context.Context, c *Call, cluster directory.Cluster) error {
 	cluster.CreatedAt = e.now().UnixMilli()
+	cluster.CommandVersion = command.Newest() // nobody in it can be older yet
 	return e.create(ctx, c, policy.CreateCluster, cluster.ID, func() (command.Command, error) {
 		return command.CreateCluster{Cluster: cluster}, nil
 	})

@@ -32,7 +32,7 @@ type Registration struct {
 // new one must be among those that the user may grant. It is bounded for each user; errors then are fault.RateLimited.
 func (e *Engine) RegisterApplication(ctx context.Context, c *Call, spec RegisterSpec) (Registration, error) {
 	r := c.begin(policy.RegisterApplication)
-	user, err := e.authorizeChange(c.Subject, policy.RegisterApplication)
+	user, err := e.authorizeChange(c, policy.RegisterApplication)
 	if err == nil && user == nil {
 		err = errMayNot
 	}
@@ -44,7 +44,10 @@ func (e *Engine) RegisterApplication(ctx context.Context, c *Call, spec Register
 	}
 	if app := e.registered(user, &spec); app != nil {
 		out, err := again(&r, app, &spec)
-		return out, e.finish(c, &r, err)
+		if err := e.finish(c, &r, err); err != nil {
+			return Registration{}, err
+		}
+		return out, nil
 	}
 	return e.registerNew(ctx, c, &r, user, &spec)
 }
@@ -121,7 +124,7 @@ func (e *Engine) registerNew(
 		return Registration{}, err
 	}
 	out := Registration{Application: app, New: true}
-	_, err = e.ledger.Propose(ctx, cmd)
+	err = e.commit(ctx, c, cmd)
 	if fault.Of(err) == fault.Conflict {
 		// Another copy of the program was quicker.
 		if app := e.registered(user, spec); app != nil {

@@ -53,7 +53,7 @@ func (e *Engine) startSession(
 	ctx context.Context, c *Call, r *audit.Record, u *directory.User, provider string, hash [32]byte,
 ) (SessionInfo, error) {
 	r.Tenant, r.Subject, r.Kind = u.Tenant, u.ID, policy.KindUser.String()
-	if err := e.makeRoom(ctx, u); err != nil {
+	if err := e.makeRoom(ctx, c, u); err != nil {
 		return SessionInfo{}, err
 	}
 	now := e.now()
@@ -61,13 +61,14 @@ func (e *Engine) startSession(
 		Hash: hash, User: u.ID, Tenant: u.Tenant, CreatedAt: now.UnixMilli(), ExpiresAt: now.Add(SessionLifetime).UnixMilli(),
 		Provider: provider, Source: c.Source,
 	}
-	if _, err := e.ledger.Propose(ctx, command.CreateSession{Session: s}); err != nil {
+	if err := e.commit(ctx, c, command.CreateSession{Session: s}); err != nil {
 		return SessionInfo{}, err
 	}
-	return e.lookAgain(ctx, u, hash)
+	return e.lookAgain(ctx, c, u, hash)
 }
 
-func (e *Engine) lookAgain(ctx context.Context, before *directory.User, hash [32]byte) (SessionInfo, error) {
+// lookAgain tells of a session that the ledger has just made: what this node sees now has all that came before it in the log.
+func (e *Engine) lookAgain(ctx context.Context, c *Call, before *directory.User, hash [32]byte) (SessionInfo, error) {
 	view := e.ledger.View()
 	tenant := view.Tenant(before.Tenant)
 	info := SessionInfo{Record: view.Session(hash), User: tenant.User(before.ID), Tenant: tenant.Record()}
@@ -75,21 +76,21 @@ func (e *Engine) lookAgain(ctx context.Context, before *directory.User, hash [32
 		info.User.Status == directory.Enabled && info.User.Revision == before.Revision && info.User.Password == before.Password {
 		return info, nil
 	}
-	if _, err := e.ledger.Propose(ctx, command.EndSession{Hash: hash}); err != nil {
+	if err := e.commit(ctx, c, command.EndSession{Hash: hash}); err != nil {
 		e.log.Warn("a session that nobody has the token of could not be ended", "error", err)
 	}
 	return SessionInfo{}, signInRefused("changed")
 }
 
 // makeRoom ends sessions of a user who has too many.
-func (e *Engine) makeRoom(ctx context.Context, u *directory.User) error {
+func (e *Engine) makeRoom(ctx context.Context, c *Call, u *directory.User) error {
 	list := e.ledger.View().Tenant(u.Tenant).Sessions(u.ID)
 	if len(list) < maxSessions {
 		return nil
 	}
 	slices.SortFunc(list, func(a, b *directory.Session) int { return int(min(max(a.LastSeen()-b.LastSeen(), -1), 1)) })
 	for _, s := range list[:len(list)-maxSessions+1] {
-		if _, err := e.ledger.Propose(ctx, command.EndSession{Hash: s.Hash}); err != nil {
+		if err := e.commit(ctx, c, command.EndSession{Hash: s.Hash}); err != nil {
 			return err
 		}
 	}
@@ -100,13 +101,16 @@ func (e *Engine) makeRoom(ctx context.Context, u *directory.User) error {
 func (e *Engine) WhoAmI(_ context.Context, c *Call) (Self, error) {
 	r := c.begin(policy.WhoAmI)
 	u, err := e.self(c, policy.WhoAmI)
+	var out Self
+	if err == nil {
+		view := e.ledger.View()
+		out.SessionInfo = SessionInfo{Record: view.Session(c.Subject.Session), User: u, Tenant: view.Tenant(u.Tenant).Record()}
+		if out.Record == nil || out.Tenant == nil {
+			err = errNotAuthenticated // ended since
+		}
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return Self{}, err
-	}
-	view := e.ledger.View()
-	out := Self{SessionInfo: SessionInfo{Record: view.Session(c.Subject.Session), User: u, Tenant: view.Tenant(u.Tenant).Record()}}
-	if out.Record == nil || out.Tenant == nil {
-		return Self{}, errNotAuthenticated // ended since
 	}
 	for _, role := range u.Roles {
 		out.Actions = append(out.Actions, policy.Actions(role)...)
@@ -118,7 +122,7 @@ func (e *Engine) WhoAmI(_ context.Context, c *Call) (Self, error) {
 
 // self returns the user who calls.
 func (e *Engine) self(c *Call, action policy.Action) (*directory.User, error) {
-	u, err := e.authorizeChange(c.Subject, action)
+	u, err := e.authorizeChange(c, action)
 	if err == nil && u == nil {
 		err = errMayNot
 	}
@@ -129,11 +133,15 @@ func (e *Engine) self(c *Call, action policy.Action) (*directory.User, error) {
 func (e *Engine) Sessions(_ context.Context, c *Call) ([]*directory.Session, error) {
 	r := c.begin(policy.ListSessions)
 	u, err := e.self(c, policy.ListSessions)
+	var list []*directory.Session
+	if err == nil {
+		list = e.ledger.View().Tenant(u.Tenant).Sessions(u.ID)
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
 	now := e.now().UnixMilli()
-	list := slices.DeleteFunc(e.ledger.View().Tenant(u.Tenant).Sessions(u.ID), func(s *directory.Session) bool { return isOver(s, now) })
+	list = slices.DeleteFunc(list, func(s *directory.Session) bool { return isOver(s, now) })
 	slices.SortFunc(list, func(a, b *directory.Session) int {
 		if a.CreatedAt != b.CreatedAt {
 			return int(min(max(b.CreatedAt-a.CreatedAt, -1), 1))

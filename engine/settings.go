@@ -12,11 +12,15 @@ import (
 // Settings returns what the owner of the subject's tenant decided.
 func (e *Engine) Settings(_ context.Context, c *Call) (*directory.Settings, error) {
 	r := c.begin(policy.ReadSettings)
-	_, err := e.authorizeChange(c.Subject, policy.ReadSettings)
+	_, err := e.authorizeChange(c, policy.ReadSettings)
+	var settings *directory.Settings
+	if err == nil {
+		settings = e.ledger.View().Tenant(c.Subject.Tenant).Record().Of()
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
-	return e.ledger.View().Tenant(c.Subject.Tenant).Record().Of(), nil
+	return settings, nil
 }
 
 // ChangeSettings replaces the settings of the subject's tenant. The revision must be that of the settings the change is based

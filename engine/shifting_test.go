@@ -20,6 +20,7 @@ type edits struct {
 	version     func(*keys.Version)
 	object      func(*keys.Object)
 	policies    func([]*directory.Policy) []*directory.Policy
+	joins       func([]*directory.Join) []*directory.Join
 }
 
 // moment is when the edits come into force.
@@ -96,6 +97,13 @@ func (v shiftingView) RefreshFamily(id string) *directory.RefreshFamily {
 
 func (v shiftingView) Session(hash [32]byte) *directory.Session {
 	return edited(v.View.Session(hash), v.edits.session)
+}
+
+func (v shiftingView) Joins() []*directory.Join {
+	if v.edits.joins == nil {
+		return v.View.Joins()
+	}
+	return v.edits.joins(v.View.Joins())
 }
 
 func (v shiftingView) Tenant(id string) engine.TenantView {

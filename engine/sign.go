@@ -120,12 +120,12 @@ func (e *Engine) signMessage(ctx context.Context, v *keys.Version, message []byt
 // protectWithKey does what every protection with a key object shares: it authorises, works with the active version, looks
 // again and records. work may run again when another version came to protect meanwhile.
 func (e *Engine) protectWithKey(
-	_ context.Context, c *Call, r *audit.Record, action policy.Action, name string, purpose keys.Purpose,
+	ctx context.Context, c *Call, r *audit.Record, action policy.Action, name string, purpose keys.Purpose,
 	work func(p *plan, row algs.Row, warnings []string) error,
 ) error {
 	err := func() error {
 		for race := range maxRaces {
-			p, row, err := e.keyPlan(c.Subject, action, name, purpose, algs.Protect)
+			p, row, err := e.keyPlan(c, action, name, purpose, algs.Protect)
 			if err != nil {
 				return err
 			}
@@ -145,7 +145,10 @@ func (e *Engine) protectWithKey(
 			if err := work(p, row, joined(e.warnings(row), told)); err != nil {
 				return err
 			}
-			again, err := e.superseded(c.Subject, action, p, row, r.In, r)
+			if err := e.lookLate(ctx, c, p); err != nil {
+				return err
+			}
+			again, err := e.superseded(c, action, p, row, r.In, r)
 			if err != nil {
 				return err
 			}
@@ -160,8 +163,8 @@ func (e *Engine) protectWithKey(
 }
 
 // keyPlan authorises an action with a key object, which must be for the purpose, and gates its algorithm.
-func (e *Engine) keyPlan(s *policy.Subject, action policy.Action, name string, purpose keys.Purpose, use algs.Use) (*plan, algs.Row, error) {
-	p, err := e.authorizeKey(s, action, name)
+func (e *Engine) keyPlan(c *Call, action policy.Action, name string, purpose keys.Purpose, use algs.Use) (*plan, algs.Row, error) {
+	p, err := e.authorizeKey(c, action, name)
 	if err != nil {
 		return nil, algs.Row{}, err
 	}
@@ -182,11 +185,11 @@ const maxTried = 16
 // first, or with the one that keyID names, until it reports true. When it never does, the result is otherwise, which may be
 // nil.
 func (e *Engine) processWithKey(
-	_ context.Context, c *Call, r *audit.Record, action policy.Action, name, keyID string, purpose keys.Purpose,
+	ctx context.Context, c *Call, r *audit.Record, action policy.Action, name, keyID string, purpose keys.Purpose,
 	work func(v *keys.Version, row algs.Row, warnings []string) (bool, error), otherwise error,
 ) error {
 	err := func() error {
-		p, row, err := e.keyPlan(c.Subject, action, name, purpose, algs.Process)
+		p, row, err := e.keyPlan(c, action, name, purpose, algs.Process)
 		if err != nil {
 			return err
 		}
@@ -221,13 +224,19 @@ func (e *Engine) processWithKey(
 				continue
 			}
 			r.KeyID = v.ID
-			if err := e.stillProcesses(c.Subject, action, p, v, row, r); err != nil {
+			if err := e.lookLate(ctx, c, p); err != nil {
+				return err
+			}
+			if err := e.stillProcesses(c, action, p, v, row, r); err != nil {
 				return err
 			}
 			e.processed(v)
 			return nil
 		}
-		if err := e.stillProcesses(c.Subject, action, p, nil, row, r); err != nil {
+		if err := e.lookLate(ctx, c, p); err != nil {
+			return err
+		}
+		if err := e.stillProcesses(c, action, p, nil, row, r); err != nil {
 			return err
 		}
 		return otherwise
@@ -265,14 +274,14 @@ func (p *plan) processable(list []*keys.Version) ([]*keys.Version, error) {
 	return may, nil
 }
 
-// stillProcesses takes the decisive look at the records, which is the one after the work. v is nil when no version did it.
+// stillProcesses takes the decisive look at the records, after lookLate. v is nil when no version did it.
 func (e *Engine) stillProcesses(
-	s *policy.Subject, action policy.Action, p *plan, v *keys.Version, row algs.Row, r *audit.Record,
+	c *Call, action policy.Action, p *plan, v *keys.Version, row algs.Row, r *audit.Record,
 ) error {
 	if e.ledger.Epoch() == p.epoch {
 		return nil
 	}
-	now, err := e.authorizeKey(s, action, p.object.Name)
+	now, err := e.authorizeKey(c, action, p.object.Name)
 	if err != nil {
 		return err
 	}

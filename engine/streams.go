@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"cryptoserve/engine/algs"
 	"cryptoserve/engine/audit"
@@ -58,7 +59,7 @@ func (e *Engine) EncryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	}
 	n, err := sealing.ReadFrom(src)
 	if err == nil {
-		err = w.check()
+		err = w.last()
 	}
 	if err == nil {
 		row, _ := algs.Lookup(algs.AES256GCM)
@@ -77,7 +78,7 @@ func (e *Engine) EncryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 func (e *Engine) beginEncryptStream(
 	ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, begin Begin,
 ) (*guard, *stream.Writer, error) {
-	p, err := e.authorize(c.Subject, policy.EncryptStream, in.Context)
+	p, err := e.authorize(c, policy.EncryptStream, in.Context)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,7 +120,7 @@ func (e *Engine) beginEncryptStream(
 		return nil, nil, err
 	}
 	w := &guard{
-		w: out, prefix: prefix, use: p.use, epoch: p.epoch, engine: e,
+		w: out, prefix: prefix, use: p.use, epoch: p.epoch, engine: e, ctx: ctx, call: c, plan: p,
 		recheck: func() error { return e.streamStillAllowed(c, policy.EncryptStream, p, v.ID, row, r) },
 	}
 	sealing, err := stream.NewWriter(w, key, joinBytes(prefix, in.AssociatedData))
@@ -151,9 +152,12 @@ func (e *Engine) recordStart(c *Call, r *audit.Record) error {
 	return e.record(c, r)
 }
 
-// guard passes a stream on to where it goes, behind its prefix, as long as its right stands: the records are looked at when
-// they may have changed, before each segment.
+// guard passes a stream on to where it goes, behind its prefix, as long as its right stands: before each segment it asks whether
+// this node may still answer from its records, and looks at them when they may have changed.
 type guard struct {
+	ctx     context.Context // of the call, which the stream lasts as long as
+	call    *Call
+	plan    *plan
 	w       io.Writer
 	prefix  []byte // written before the first segment
 	began   bool
@@ -162,7 +166,16 @@ type guard struct {
 	engine  *Engine
 	recheck func() error
 	spend   func(bytes int) error // of the budget for decryption; nil when nothing is decrypted
+	// In a strict context: when the log was asked last, and how many segments went out since.
+	asked time.Time
+	sent  int
 }
+
+// In a strict context the log is asked before the first segment, at the end, and again after so long or so many segments.
+const (
+	strictEvery    = time.Second
+	strictSegments = 64 // 4 MiB
+)
 
 func (g *guard) Write(segment []byte) (int, error) {
 	if err := g.check(); err != nil {
@@ -182,7 +195,32 @@ func (g *guard) Write(segment []byte) (int, error) {
 	return g.w.Write(segment)
 }
 
+// check looks whether the next segment may go out.
 func (g *guard) check() error {
+	if g.plan.strict() {
+		since := g.engine.now().Sub(g.asked)
+		if g.sent++; g.sent < strictSegments && !g.asked.IsZero() && since >= 0 && since < strictEvery {
+			return g.look()
+		}
+	}
+	return g.last()
+}
+
+// last is the decisive look at the end of a stream: in a strict context the log is asked in any case.
+func (g *guard) last() error {
+	if g.plan.strict() {
+		g.asked, g.sent = g.engine.now(), 0
+	}
+	if err := g.engine.lookLate(g.ctx, g.call, g.plan); err != nil {
+		return err
+	}
+	if err := g.look(); err != nil {
+		return err
+	}
+	return g.engine.held(g.call)
+}
+
+func (g *guard) look() error {
 	now := g.engine.ledger.Epoch()
 	if now == g.epoch {
 		return nil
@@ -199,7 +237,7 @@ func (g *guard) check() error {
 func (e *Engine) streamStillAllowed(
 	c *Call, action policy.Action, p *plan, keyID string, row algs.Row, r *audit.Record,
 ) error {
-	now, err := e.authorize(c.Subject, action, p.context.Name)
+	now, err := e.authorize(c, action, p.context.Name)
 	if err != nil {
 		return err
 	}
@@ -219,7 +257,7 @@ func (e *Engine) endStream(
 	if announced == size {
 		return nil
 	}
-	p, err := e.authorize(c.Subject, action, context)
+	p, err := e.authorize(c, action, context)
 	if err != nil {
 		return err
 	}
@@ -244,7 +282,7 @@ func (e *Engine) DecryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	r.Context = in.Context
 	counted := &counter{r: src}
 	err := e.decryptStream(ctx, c, in, &r, counted, begin)
-	if r.Result == audit.Success { // the record of the end was written before the last segment left
+	if ended(&r) { // the record of the end was written before the last segment left
 		return err
 	}
 	r.In = counted.n
@@ -252,7 +290,7 @@ func (e *Engine) DecryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 }
 
 func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, src *counter, begin Begin) error {
-	p, err := e.authorize(c.Subject, policy.DecryptStream, in.Context)
+	p, err := e.authorize(c, policy.DecryptStream, in.Context)
 	if err != nil {
 		return err
 	}
@@ -274,7 +312,7 @@ func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 	}
 	o := opened{frame: f}
 	if f.Context != p.context.Name {
-		if _, err := e.authorize(c.Subject, policy.DecryptStream, f.Context); err == nil {
+		if _, err := e.authorize(c, policy.DecryptStream, f.Context); err == nil {
 			return contextMismatch(f.Context, p.context.Name)
 		}
 		f.Pretend(nil)
@@ -288,7 +326,7 @@ func (e *Engine) decryptStream(ctx context.Context, c *Call, in *StreamRequest, 
 		return err
 	}
 	defer clear(key)
-	return e.openStream(c, in, r, p, &o, key, src, begin)
+	return e.openStream(ctx, c, in, r, p, &o, key, src, begin)
 }
 
 // streamKey returns the key of a stream's segments.
@@ -315,7 +353,7 @@ func (e *Engine) streamKey(ctx context.Context, p *plan, o *opened, r *audit.Rec
 }
 
 func (e *Engine) openStream(
-	c *Call, in *StreamRequest, r *audit.Record, p *plan, o *opened, key []byte, src *counter, begin Begin,
+	ctx context.Context, c *Call, in *StreamRequest, r *audit.Record, p *plan, o *opened, key []byte, src *counter, begin Begin,
 ) error {
 	info := StreamInfo{
 		KeyID: o.keyID, Algorithm: string(o.row.Name), Format: o.frame.Format, Rewrap: o.rewrap(p), Length: -1, Total: -1,
@@ -346,7 +384,7 @@ func (e *Engine) openStream(
 		return beginErr
 	}
 	w := &guard{
-		w: out, began: true, epoch: p.epoch, engine: e,
+		w: out, began: true, epoch: p.epoch, engine: e, ctx: ctx, call: c, plan: p,
 		spend:   func(n int) error { return e.spendBudget(c.Subject, p, 0, n) },
 		recheck: func() error { return e.streamStillAllowed(c, policy.DecryptStream, p, o.keyID, o.row, r) },
 	}
@@ -364,7 +402,7 @@ func (e *Engine) openStream(
 		return streamReadFault(err)
 	}
 	// The end is authentic. Its record comes before its bytes.
-	if err := w.check(); err != nil {
+	if err := w.last(); err != nil {
 		return err
 	}
 	e.processed(o.version)
@@ -411,7 +449,7 @@ func (e *Engine) decryptWhole(ctx context.Context, c *Call, in *StreamRequest, r
 	if err != nil {
 		return err
 	}
-	got, err := e.decrypt(ctx, c.Subject, policy.DecryptStream, &DecryptRequest{
+	got, err := e.decrypt(ctx, c, policy.DecryptStream, &DecryptRequest{
 		Context: in.Context, Ciphertext: frame, AssociatedData: in.AssociatedData,
 	}, r)
 	if err != nil {

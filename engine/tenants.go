@@ -32,7 +32,7 @@ var (
 // Tenants lists all tenants in order of id. The records hold nothing of what belongs to a tenant.
 func (e *Engine) Tenants(_ context.Context, c *Call) ([]*directory.Tenant, error) {
 	r := c.begin(policy.ListTenants)
-	_, err := e.authorizeChange(c.Subject, policy.ListTenants)
+	_, err := e.authorizeChange(c, policy.ListTenants)
 	var list []*directory.Tenant
 	if err == nil {
 		list = e.ledger.View().Tenants()
@@ -125,7 +125,7 @@ func (e *Engine) ownerInvitation(user *directory.User, tenant string, invite Own
 func (e *Engine) changeAll(
 	ctx context.Context, c *Call, r *audit.Record, action policy.Action, build func(*directory.User) ([]command.Command, error),
 ) error {
-	user, err := e.authorizeChange(c.Subject, action)
+	user, err := e.authorizeChange(c, action)
 	if err != nil {
 		return e.finish(c, r, err)
 	}
@@ -143,7 +143,7 @@ func (e *Engine) changeAll(
 		return err
 	}
 	for _, cmd := range list {
-		if _, err = e.ledger.Propose(ctx, cmd); err != nil {
+		if err = e.commit(ctx, c, cmd); err != nil {
 			break
 		}
 	}

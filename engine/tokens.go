@@ -68,10 +68,14 @@ type RefreshRotation struct {
 func (e *Engine) RotateRefresh(ctx context.Context, c *Call, rotation RefreshRotation) error {
 	r := c.begin(policy.RefreshToken)
 	r.Resource = rotation.Family
-	if err := e.mayRefresh(&r, rotation.Family); err != nil {
+	err := e.look(c)
+	if err == nil {
+		err = e.mayRefresh(&r, rotation.Family)
+	}
+	if err != nil {
 		return e.finish(c, &r, err)
 	}
-	err := e.propose(ctx, c, &r, command.RotateRefresh{
+	err = e.propose(ctx, c, &r, command.RotateRefresh{
 		Family: rotation.Family, Presented: rotation.Presented, Next: rotation.Next,
 		At: e.now().UnixMilli(), ExpiresAt: rotation.ExpiresAt.UnixMilli(),
 	})
@@ -123,14 +127,23 @@ func (e *Engine) RevokeToken(ctx context.Context, c *Call, what Revocation) erro
 		r.Resource, r.Tenant = what.Family, what.Tenant
 		if family := view.RefreshFamily(what.Family); family != nil {
 			r.Subject, r.Kind = family.Application, policy.KindApplication.String()
-			if family.Revoked {
+			if family.Revoked { // for good: no record that this node does not have says otherwise
+				c.noRight()
 				return e.finish(c, &r, nil)
 			}
 		}
 		// A family that this node does not know may be known to others.
 		return e.propose(ctx, c, &r, command.RevokeRefresh{Tenant: what.Tenant, Family: what.Family})
 	}
-	if session := view.Session(what.Session); session != nil {
+	session := view.Session(what.Session)
+	if session == nil {
+		// It may have begun on another node just now, and whoever gives it up is to be sure that it has ended.
+		if err := e.barrier(ctx, c); err != nil {
+			return e.finish(c, &r, err)
+		}
+		session = e.ledger.View().Session(what.Session)
+	}
+	if session != nil {
 		r.Tenant, r.Subject, r.Kind = session.Tenant, session.User, policy.KindUser.String()
 		return e.propose(ctx, c, &r, command.EndSession{Hash: session.Hash})
 	}
@@ -144,7 +157,7 @@ const causeUnknownToken = "unknown-token"
 // the token gives no right now, or belongs to another tenant than the caller's.
 func (e *Engine) VerifyToken(_ context.Context, c *Call, proved *policy.Subject) (*directory.Application, error) {
 	r := c.begin(policy.VerifyToken)
-	err := e.authorizeFree(c.Subject, policy.VerifyToken)
+	err := e.authorizeFree(c, policy.VerifyToken)
 	var app *directory.Application
 	if err == nil && proved != nil && proved.Tenant == c.Subject.Tenant {
 		view := e.ledger.View()

@@ -28,7 +28,7 @@ type useCase struct {
 }
 
 // useCases are all of them but encrypt and decrypt, which have tests of their own, made so that they succeed again and again.
-func (w *world) useCases(t *testing.T, s *policy.Subject) []useCase {
+func (w *world) useCases(t testing.TB, s *policy.Subject) []useCase {
 	t.Helper()
 	ctx := t.Context()
 	call := func() *engine.Call { return callOf(s) }

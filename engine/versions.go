@@ -54,7 +54,7 @@ func (e *Engine) KeyVersions(_ context.Context, c *Call, name string) ([]Version
 func (e *Engine) versions(
 	c *Call, action policy.Action, find func(TenantView) ([]*keys.Version, error),
 ) ([]VersionInfo, error) {
-	if _, err := e.authorizeChange(c.Subject, action); err != nil {
+	if _, err := e.authorizeChange(c, action); err != nil {
 		return nil, err
 	}
 	tenant := e.ledger.View().Tenant(c.Subject.Tenant)
@@ -83,7 +83,7 @@ func (e *Engine) KeyUsage(_ context.Context, c *Call, name string) ([]VersionInf
 }
 
 func (e *Engine) oldUses(c *Call, name string) ([]VersionInfo, error) {
-	if _, err := e.authorizeChange(c.Subject, policy.KeyUsage); err != nil {
+	if _, err := e.authorizeChange(c, policy.KeyUsage); err != nil {
 		return nil, err
 	}
 	tenant := e.ledger.View().Tenant(c.Subject.Tenant)

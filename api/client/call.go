@@ -137,7 +137,8 @@ func mayRepeat(err error, repeatable bool) (again bool, after time.Duration) {
 	if errors.As(err, &refused) {
 		// A request over the limit was turned away before anything was done. After any other retryable problem the act may
 		// still be carried out, or already be: a ledger that did not answer in time is an example.
-		untouched := refused.Status == http.StatusTooManyRequests
+		// So was one to a node that has lost the others: whatever it knows may be out of date, so it does nothing.
+		untouched := refused.Status == http.StatusTooManyRequests || refused.Code == staleReplica
 		return refused.Retryable && (repeatable || untouched), refused.RetryAfter
 	}
 	var connect *ConnectError
@@ -191,6 +192,7 @@ func (c *Client) try(ctx context.Context, op operation, body []byte, out any) er
 	if media != jsonType {
 		return fmt.Errorf("client: %w: its media type is %q; check the server's address", ErrAnswer, clip(media))
 	}
+	noteFence(ctx, resp.Header)
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("client: %w: %s", ErrAnswer, jsonFault(err))
 	}

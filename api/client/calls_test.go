@@ -113,7 +113,7 @@ func TestRoutes(t *testing.T) {
 			return c.ImportLegacy(ctx, wire.LegacyImportRequest{Master: 1})
 		}, `POST /api/v1/legacy-imports {"master":1}`, `{}`, false},
 	}
-	for _, tt := range slices.Concat(tests, lifecycleRoutes) {
+	for _, tt := range slices.Concat(tests, lifecycleRoutes, clusterRoutes, backupRoutes) {
 		t.Run(tt.name, func(t *testing.T) {
 			var away atomic.Bool
 			var tries atomic.Int32

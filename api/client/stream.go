@@ -184,7 +184,9 @@ func (c *Client) tryStream(parent context.Context, op operation, header http.Hea
 	if err != nil {
 		return nil, err
 	}
-	req.ContentLength = from.length
+	if req.ContentLength = from.length; op.method == http.MethodGet {
+		req.Body = http.NoBody
+	}
 	for name, values := range header {
 		req.Header[name] = values
 	}

@@ -129,6 +129,7 @@ type ChangeContextRequest struct {
 	RotationDays    *int             `json:"rotation_days,omitzero"`
 	RotateAfter     uint32           `json:"rotate_after,omitzero"`
 	SelfService     bool             `json:"self_service,omitzero"`
+	Consistency     string           `json:"consistency,omitzero"`
 }
 
 // ExplainRequest asks what layers resolve to.

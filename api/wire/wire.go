@@ -34,6 +34,10 @@ type DecryptResponse struct {
 	Rewrap    bool   `json:"rewrap"`
 }
 
+// FenceHeader tells, in an answer to a change that took a right away, how many microseconds it took until no node of the cluster
+// honoured the right any more. Answers to other changes, and those of a cluster of one, do not have it.
+const FenceHeader = "Fence-Microseconds"
+
 // CreateContextRequest asks for a new context. Only the name is required.
 type CreateContextRequest struct {
 	Name        string `json:"name"`
@@ -49,6 +53,7 @@ type CreateContextRequest struct {
 	RotationDays *int    `json:"rotation_days,omitempty"` // 0 means never; nil as the layers ask, else never
 	RotateAfter  uint32  `json:"rotate_after,omitempty"`  // messages; 0 means never
 	SelfService  bool    `json:"self_service,omitempty"`  // developers may grant it to their applications
+	Consistency  string  `json:"consistency,omitempty"`   // lease (default) or strict
 }
 
 // AlgorithmPolicy is what a context allows besides its own algorithm.
@@ -81,6 +86,7 @@ type Context struct {
 	RotationDays   int      `json:"rotation_days"`
 	RotateAfter    uint64   `json:"rotate_after"`
 	SelfService    bool     `json:"self_service"`
+	Consistency    string   `json:"consistency"`              // lease or strict
 	MinimumVersion uint32   `json:"minimum_version,omitzero"` // older ones process nothing any more
 	Revision       uint32   `json:"revision"`
 	Warnings       []string `json:"warnings,omitempty"`
@@ -131,7 +137,8 @@ type Reason struct {
 
 // Health is the answer of /health/live and /health/ready.
 type Health struct {
-	Status string `json:"status"` // ok or unavailable
+	Status string `json:"status"`           // ok or unavailable
+	Reason string `json:"reason,omitempty"` // why it is unavailable
 }
 
 // Problem is an error as RFC 9457 application/problem+json.

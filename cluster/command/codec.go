@@ -85,6 +85,20 @@ var decoders = [typeEnd]func([]byte) (Command, error){
 	TypeRequestApproval:         decode[RequestApproval],
 	TypeDecideApproval:          decode[DecideApproval],
 	TypeCancelApproval:          decode[CancelApproval],
+	TypeTick:                    decode[Tick],
+	TypeOnce:                    decode[Once],
+	TypeAddMember:               decode[AddMember],
+	TypeCreateJoinInvitation:    decode[CreateJoinInvitation],
+	TypeDropJoinInvitation:      decode[DropJoinInvitation],
+	TypeRequestJoin:             decode[RequestJoin],
+	TypeDecideJoin:              decode[DecideJoin],
+	TypeCompleteJoin:            decode[CompleteJoin],
+	TypeRemoveMember:            decode[RemoveMember],
+	TypeUpdateMember:            decode[UpdateMember],
+	TypeFinaliseVersion:         decode[FinaliseVersion],
+	TypeSetBackupSchedule:       decode[SetBackupSchedule],
+	TypeRecordBackup:            decode[RecordBackup],
+	TypeResetMembers:            decode[ResetMembers],
 }
 
 func decode[C Command](body []byte) (Command, error) {
@@ -121,9 +135,9 @@ func decodeIn(outer Type, data []byte) (Command, error) {
 	if err := Unmarshal(data, &e); err != nil {
 		return nil, err
 	}
-	if e.Version != Version || e.Type == uint64(TypeUnknown) || e.Type >= uint64(typeEnd) {
-		return nil, fmt.Errorf("%w of version %d and type %d: this program knows version %d and types 1 to %d; "+
-			"the node needs a newer program", ErrUnknown, e.Version, e.Type, Version, typeEnd-1)
+	if e.Version != Version || e.Type == uint64(TypeUnknown) || e.Type >= uint64(typeEnd) || Since(Type(e.Type)) > Newest() {
+		return nil, fmt.Errorf("%w of version %d and type %d: this program knows version %d and types 1 to %d, up to command version %d; "+
+			"the node needs a newer program", ErrUnknown, e.Version, e.Type, Version, typeEnd-1, Newest())
 	}
 	if !mayHold(outer, Type(e.Type)) {
 		return nil, fmt.Errorf("%w: a command of type %d in one of type %d", ErrMalformed, e.Type, outer)
@@ -147,19 +161,25 @@ type nesting interface{ Inner() (Command, error) }
 // Inner returns the command that is guarded.
 func (g Guarded) Inner() (Command, error) { return decodeIn(TypeGuarded, g.Command) }
 
+// Inner returns the command that takes effect once.
+func (o Once) Inner() (Command, error) { return decodeIn(TypeOnce, o.Command) }
+
 // Inner returns the command that waits for approval.
 func (r RequestApproval) Inner() (Command, error) {
 	return decodeIn(TypeRequestApproval, r.Approval.Command)
 }
 
-// mayHold bounds how deep commands stand in each other: at most three, a guarded request for approval of an act. It is asked
-// before a body is read, so that no chain of them is followed to its end.
+// mayHold bounds how deep commands stand in each other: at most four, a guarded request for approval of an act, made once. It
+// is asked before a body is read, so that no chain of them is followed to its end. A tick and what takes effect once stand in
+// nothing else.
 func mayHold(outer, inside Type) bool {
 	switch outer {
+	case TypeOnce:
+		return inside != TypeOnce && inside != TypeTick
 	case TypeGuarded:
-		return inside != TypeGuarded
+		return inside != TypeGuarded && inside != TypeOnce && inside != TypeTick
 	case TypeRequestApproval:
-		return inside != TypeGuarded && inside != TypeRequestApproval
+		return inside != TypeGuarded && inside != TypeRequestApproval && inside != TypeOnce && inside != TypeTick
 	default:
 		return true
 	}

@@ -6,6 +6,8 @@
 package command
 
 import (
+	"time"
+
 	"cryptoserve/engine/directory"
 	"cryptoserve/engine/fault"
 	"cryptoserve/engine/keys"
@@ -76,7 +78,22 @@ const (
 	TypeRequestApproval Type = 51
 	TypeDecideApproval  Type = 52
 	TypeCancelApproval  Type = 53
-	typeEnd             Type = 54
+	// The cluster itself: members.go.
+	TypeTick                 Type = 54
+	TypeOnce                 Type = 55
+	TypeAddMember            Type = 56
+	TypeCreateJoinInvitation Type = 57
+	TypeDropJoinInvitation   Type = 58
+	TypeRequestJoin          Type = 59
+	TypeDecideJoin           Type = 60
+	TypeCompleteJoin         Type = 61
+	TypeRemoveMember         Type = 62
+	TypeUpdateMember         Type = 63
+	TypeFinaliseVersion      Type = 64
+	TypeSetBackupSchedule    Type = 65
+	TypeRecordBackup         Type = 66
+	TypeResetMembers         Type = 67
+	typeEnd                  Type = 68
 )
 
 // Command is one change of replicated state.
@@ -251,4 +268,7 @@ type Outcome struct {
 	Total   uint64
 	// Approval tells, for DecideApproval, how far the request has come.
 	Approval directory.ApprovalState
+	// Fenced is how long it took until no node honoured the right any more that the command took away; 0 when it took none. It
+	// belongs to the call that proposed the command and is never stored.
+	Fenced time.Duration `cbor:"-"`
 }

@@ -189,6 +189,45 @@ var examples = [typeEnd]Command{
 		Decision: directory.Decision{User: userID, At: 1760000000035, Approve: true, Reason: "agreed"},
 	},
 	TypeCancelApproval: CancelApproval{Tenant: tenantID, ID: "approval_0123456789abcdef", User: userID, At: 1760000000036},
+	TypeTick:           Tick{Refreshes: []Refresh{{Node: "node_0123456789abcdef", Nonce: [16]byte(fill(16, 60))}}, Mark: true},
+	TypeOnce:           Once{ID: [16]byte(fill(16, 61)), Command: inside(LeaseUsage{Key: "key_user-pii_0123456789abcdef", Count: 5}), After: 1234},
+	TypeAddMember: AddMember{directory.Member{
+		ID: "node_0123456789abcdef", Name: "node-1", Address: "192.0.2.1:8444", Key: [32]byte(fill(32, 62)), Status: directory.MemberActive,
+		API: "192.0.2.1:8443", JoinedAt: 1760000000046, RemovedAt: 1760000000047, CommandVersion: 2, Program: "1.2.3",
+	}},
+	TypeRemoveMember: RemoveMember{ID: "node_0123456789abcdef", At: 1760000000048},
+	TypeUpdateMember: UpdateMember{
+		ID: "node_0123456789abcdef", Address: "192.0.2.1:8444", API: "192.0.2.1:8443", CommandVersion: 2, Program: "1.2.4",
+	},
+	TypeFinaliseVersion: FinaliseVersion{Version: 2},
+	TypeSetBackupSchedule: SetBackupSchedule{directory.BackupSchedule{
+		EveryMinutes: 60, Target: "local", Keep: 7, Days: 8, Weeks: 9, Months: 10, RehearseMinutes: 1440, Revision: 2,
+	}},
+	TypeRecordBackup: RecordBackup{
+		Run: directory.BackupRun{
+			ID: "run_20260304t050607.000z_0123456789abcdef", Backup: "backup_20260304t050607z_0123456789abcdef", Target: "local",
+			Rehearse: true, Node: "node_0123456789abcdef", At: 1760000000050, Took: 51, Bytes: 52, Index: 53, Digest: [32]byte(fill(32, 54)),
+			Failed: "the place is full", Pending: true, Scheduled: true, Restore: true,
+		},
+		Follows: "run_20260303t050607.000z_0123456789abcdef",
+	},
+	TypeResetMembers: ResetMembers{Survivor: "node_0123456789abcdef", At: 1760000000049},
+	TypeCreateJoinInvitation: CreateJoinInvitation{directory.JoinInvitation{
+		ID: "joincode_0123456789abcdef", Hash: [32]byte(fill(32, 44)), CreatedBy: userID, CreatedAt: 1760000000041,
+		ExpiresAt: 1760003600041,
+	}},
+	TypeDropJoinInvitation: DropJoinInvitation{ID: "joincode_0123456789abcdef"},
+	TypeRequestJoin: RequestJoin{directory.Join{
+		ID: "join_0123456789abcdef", Invitation: "joincode_0123456789abcdef", Hash: [32]byte(fill(32, 45)), Node: "node_0123456789abcdef",
+		Name: "node-2", Address: "192.0.2.2:8444", API: "192.0.2.2:8443", Method: directory.JoinWrap, NodeKey: fill(91, 46),
+		JoinKey: fill(550, 47), OAEP: "SHA-256", Check: fullCheck, CommandVersion: 1, Program: "1.2.3", State: directory.JoinApproved,
+		CreatedAt: 1760000000042, ExpiresAt: 1760086400042, DecidedBy: userID, DecidedAt: 1760000000043, Transfer: &fullTransfer,
+	}},
+	TypeDecideJoin: DecideJoin{
+		ID: "join_0123456789abcdef", Approve: true, Fingerprint: [32]byte(fill(32, 48)), Transfer: &fullTransfer, By: userID,
+		At: 1760000000044,
+	},
+	TypeCompleteJoin: CompleteJoin{ID: "join_0123456789abcdef", At: 1760000000045},
 }
 
 // wider are commands whose records had fewer fields when their type's example was written.
@@ -197,6 +236,16 @@ var wider = map[string]Command{
 		ID: tenantID, Name: "example", Status: directory.Disabled, CreatedAt: 1760000000037, DeleteAt: 1760604800037, Settings: &fullSettings,
 	}},
 	"CreateApplication-owned": fullApplication,
+	"ChangeContext-strict": ChangeContext{
+		Context: directory.Context{
+			Tenant: tenantID, Name: "user-pii", Description: "personal data", Algorithm: algs.AES256GCM, Format: 4,
+			Derivation: directory.Salted, Status: directory.Enabled, ActiveKey: "key_user-pii_0123456789abcdef", Versions: 3,
+			CreatedAt: 1760000000002, Enforcement: directory.EnforceWarn, Allowed: []algs.Name{algs.AES256GCM, algs.AES256GCMSIV},
+			MinimumBits: 192, QuantumSafe: true, Ciphers: []string{"AES"}, Modes: []string{"gcm", "gcm-siv"}, MinimumVersion: 2,
+			RotationDays: 90, RotateAfter: 1 << 30, SelfService: true, Layers: &fullLayers, Revision: 4, Consistency: directory.Strict,
+		},
+		Version: examples[TypeChangeContext].(ChangeContext).Version,
+	},
 	"CreateKey-rotated": CreateKey{
 		Object: keys.Object{
 			Tenant: tenantID, Name: "invoices", Context: "user-pii", Purpose: keys.PurposeSign, Algorithm: algs.Ed25519,
@@ -221,6 +270,8 @@ const (
 )
 
 var (
+	fullCheck    = directory.KeyCheckValues{Master: fill(8, 49), WrapPrivate: fill(8, 50), WrapSecret: fill(8, 51)}
+	fullTransfer = directory.KeyTransfer{Master: fill(512, 52), WrapPrivate: fill(512, 53), WrapSecret: fill(512, 54), Check: fullCheck, OAEP: "SHA-256"}
 	fullBudget   = directory.Budget{Records: 100, Bytes: 1 << 20, Seconds: 3600}
 	fullGrant    = directory.Grant{Context: "user-pii", Encrypt: true, Decrypt: true, Budget: &fullBudget, Compromised: true}
 	fullSettings = directory.Settings{

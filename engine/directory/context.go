@@ -63,6 +63,40 @@ type Context struct {
 	Layers *classify.Layers `cbor:"21,keyasint,omitempty"`
 	// Revision counts the changes of the record by administrators.
 	Revision uint32 `cbor:"22,keyasint,omitempty"`
+	// Consistency says how a node makes sure, at each use, that it knows of every right that was taken away.
+	Consistency Consistency `cbor:"23,keyasint,omitempty"`
+}
+
+// Consistency is what a node goes by before it answers a use of a context. The zero value is the lease.
+type Consistency uint8
+
+// The consistencies: DESIGN.md of the engine, "The fence". The numbers are persisted.
+const (
+	Leased Consistency = 0 // a lease of the cluster, which costs nothing and trusts the node's own clock to run evenly
+	Strict Consistency = 1 // the log of the cluster, asked each time, which costs a round through a majority and trusts no clock
+)
+
+func (c Consistency) String() string {
+	switch c {
+	case Leased:
+		return "lease"
+	case Strict:
+		return "strict"
+	default:
+		return "unknown"
+	}
+}
+
+// ParseConsistency returns the consistency of this name; empty means lease.
+func ParseConsistency(name string) (Consistency, bool) {
+	switch name {
+	case "", "lease":
+		return Leased, true
+	case "strict":
+		return Strict, true
+	default:
+		return Leased, false
+	}
 }
 
 // Enforcement tells what becomes of an algorithm that a context's policy does not list. The zero value refuses it.
@@ -138,6 +172,8 @@ func (c *Context) Validate() error {
 		return fmt.Errorf("context %s has %s in format 3, where the name stands for something else", c.Name, c.Algorithm)
 	case c.Enforcement > EnforceWarn:
 		return fmt.Errorf("context %s has an unknown enforcement", c.Name)
+	case c.Consistency > Strict:
+		return fmt.Errorf("context %s has an unknown consistency", c.Name)
 	}
 	for _, name := range c.Allowed {
 		if row, ok := algs.Of(name, algs.ClassAEAD); !ok || row.ReadOnly {

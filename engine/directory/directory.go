@@ -35,6 +35,12 @@ type Cluster struct {
 	// cs-wrap-private (AES-KWP, RFC 5649).
 	CACertificate []byte `cbor:"4,keyasint"`
 	CAKey         []byte `cbor:"5,keyasint"`
+	// CommandVersion is the newest version of commands that may be written; 0 is 1.
+	CommandVersion uint32 `cbor:"6,keyasint,omitempty"`
+	// Credential is the SHA-256 of what allows a node to go on alone (force-new); empty is that nothing does.
+	Credential []byte `cbor:"7,keyasint,omitempty"`
+	// Backups is when backups are made; nil is never.
+	Backups *BackupSchedule `cbor:"8,keyasint,omitempty"`
 }
 
 // Tenant is one customer of the cluster. Everything but the cluster itself belongs to one.

@@ -35,6 +35,7 @@ const (
 	Unavailable
 	Internal
 	AlgorithmNotApproved
+	StaleReplica
 
 	kindEnd
 )
@@ -59,6 +60,7 @@ var codes = [kindEnd]string{
 	Unavailable:          "unavailable",
 	Internal:             "internal",
 	AlgorithmNotApproved: "algorithm-not-approved",
+	StaleReplica:         "stale-replica",
 }
 
 // Kinds returns every kind except Unknown, in order, for tables and tests that must be complete.
@@ -84,7 +86,7 @@ func (k Kind) Error() string { return k.Code() }
 // Retryable reports whether the same request may succeed later without being changed.
 func (k Kind) Retryable() bool {
 	switch k {
-	case RateLimited, NotLeader, HSMUnavailable, AuditUnavailable, LedgerUnavailable, Unavailable:
+	case RateLimited, NotLeader, HSMUnavailable, AuditUnavailable, LedgerUnavailable, Unavailable, StaleReplica:
 		return true
 	default:
 		return false

@@ -60,7 +60,10 @@ func TestOf(t *testing.T) {
 }
 
 func TestOnlyPassingTroublesAreRetryable(t *testing.T) {
-	want := map[Kind]bool{RateLimited: true, NotLeader: true, HSMUnavailable: true, AuditUnavailable: true, LedgerUnavailable: true, Unavailable: true}
+	want := map[Kind]bool{
+		RateLimited: true, NotLeader: true, HSMUnavailable: true, AuditUnavailable: true, LedgerUnavailable: true, Unavailable: true,
+		StaleReplica: true,
+	}
 	for _, k := range Kinds() {
 		if k.Retryable() != want[k] {
 			t.Errorf("%s: retryable %v", k, k.Retryable())

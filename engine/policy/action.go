@@ -132,7 +132,31 @@ const (
 	DecideApproval Action = "approval.decide"
 	CancelApproval Action = "approval.cancel"
 
+	ReadCluster        Action = "cluster.read"
+	InviteMember       Action = "cluster.invite"
+	DropJoinInvitation Action = "cluster.invite-cancel"
+	ListJoins          Action = "cluster.joins"
+	DecideJoin         Action = "cluster.join-decide"
+	RemoveMember       Action = "cluster.remove"
+	TransferLeadership Action = "cluster.transfer"
+	ReadDigest         Action = "cluster.digest"
+	FinaliseVersion    Action = "cluster.finalise"
+	// A node that asks to join has a code, and is no subject.
+	RequestJoin  Action = "cluster.join"
+	ReadJoin     Action = "cluster.join-read"
+	CompleteJoin Action = "cluster.join-complete"
+	// ForceNew makes a cluster of one node out of one that has lost its quorum for good.
+	ForceNew Action = "cluster.force-new"
+
+	ListBackups       Action = "backup.list"
+	CreateBackup      Action = "backup.create"
+	ReadBackup        Action = "backup.read"
+	RehearseBackup    Action = "backup.rehearse"
+	RestoreBackup     Action = "backup.restore"
+	SetBackupSchedule Action = "backup.schedule"
+
 	// The following are done by the appliance itself only.
+	UpdateMember  Action = "cluster.member-update"
 	CreateCluster Action = "cluster.create"
 	PurgeTenant   Action = "tenant.purge"
 	ShredVersion  Action = "key.shred"

@@ -16,11 +16,11 @@ import (
 var update = flag.Bool("update", false, "write the golden file of the roles")
 
 // actions are all actions that any subject can do, and some that nobody can.
-var actions = slices.Concat(Actions(directory.Owner), Actions(directory.Operator), Actions(directory.Auditor), applianceActions, []Action{
+var actions = slices.Concat(Actions(directory.Owner), Actions(directory.Operator), Actions(directory.Auditor), Actions(directory.Backup), applianceActions, []Action{
 	Encrypt, Decrypt, EncryptStream, DecryptStream, EncryptBatch, DecryptBatch, Rewrap, RewrapBatch, DataKey, DataKeyWrapped,
 	Sign, Verify, MAC, VerifyMAC, Encapsulate, Decapsulate, Agree, KeyEncrypt, KeyDecrypt, Hash, DeriveKey, Random,
 	HashPassword, VerifyPassword, RefreshToken, RevokeToken, Login, BeginSignIn, FinishSignIn, ListProviders, CreateDevice,
-	RedeemDevice, AcceptInvitation, Request, "unknown",
+	RedeemDevice, AcceptInvitation, Request, RequestJoin, ReadJoin, CompleteJoin, ForceNew, "unknown",
 })
 
 // TestRoles holds the table role x action: who may do what changes in the golden file, where a review sees it.
@@ -78,7 +78,7 @@ func TestNobodyRaisesHimself(t *testing.T) {
 func TestAppliance(t *testing.T) {
 	may := []Action{
 		CreateCluster, CreateTenant, CreateContext, CreateApplication, CreateUser, IssueToken, RotateContext, RotateKey, PurgeTenant,
-		ShredVersion, MergeUsage, CreatePolicy,
+		ShredVersion, MergeUsage, CreatePolicy, UpdateMember, CreateBackup, RehearseBackup,
 	}
 	for _, a := range actions {
 		if got := ApplianceMay(a); got != slices.Contains(may, a) {

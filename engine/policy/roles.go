@@ -19,6 +19,8 @@ var (
 	ownActions = []Action{ChangeApplication, DisableApplication, EnableApplication, DeleteApplication, RotateTokens, RevokeTokens}
 	// developActions make applications.
 	developActions = []Action{CreateApplication, RegisterApplication}
+	// clusterReadActions show the cluster itself.
+	clusterReadActions = []Action{ReadCluster, ListJoins, ReadDigest}
 	// manageActions change the records of a tenant.
 	manageActions = slices.Concat(developActions, ownActions, []Action{
 		CreateContext, ChangeContext, DisableContext, EnableContext, DeleteContext, RotateContext,
@@ -40,15 +42,18 @@ var roleActions = map[directory.Role][]Action{
 	directory.Owner:     slices.Concat(selfActions, readActions, manageActions, []Action{ChangeSettings}),
 	directory.Operator: slices.Concat(selfActions, []Action{
 		ListTenants, CreateTenant, DisableTenant, EnableTenant, DeleteTenant, RestoreTenant, CancelApproval,
-	}),
-	directory.Auditor: slices.Concat(selfActions, readActions, []Action{ListTenants, ListUsers, ReadUser, ListInvitations}),
-	directory.Backup:  selfActions,
+		InviteMember, DropJoinInvitation, DecideJoin, RemoveMember, TransferLeadership, FinaliseVersion,
+		RehearseBackup, RestoreBackup, SetBackupSchedule, CreateBackup,
+	}, clusterReadActions, []Action{ListBackups}),
+	directory.Auditor: slices.Concat(selfActions, readActions, []Action{ListTenants, ListUsers, ReadUser, ListInvitations, ListBackups},
+		clusterReadActions),
+	directory.Backup: slices.Concat(selfActions, []Action{ListBackups, CreateBackup, ReadBackup}),
 }
 
 // applianceActions is what the appliance does by itself.
 var applianceActions = []Action{
 	CreateCluster, CreateTenant, CreateContext, CreateApplication, CreateUser, IssueToken, RotateContext, RotateKey,
-	PurgeTenant, ShredVersion, MergeUsage, CreatePolicy,
+	PurgeTenant, ShredVersion, MergeUsage, CreatePolicy, UpdateMember, CreateBackup, RehearseBackup,
 }
 
 // UserMay reports whether one of the roles allows the action.

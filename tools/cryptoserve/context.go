@@ -72,6 +72,9 @@ when a request names an algorithm other than --allow, --allow-cipher, --allow-mo
 				req.AlgorithmPolicy = &p
 			}
 		}
+		if cmd.Flags().Changed("consistency") {
+			req.Consistency = o.consistency
+		}
 		if cmd.Flags().Changed("rotation-days") {
 			req.RotationDays = &o.rotationDays
 		}

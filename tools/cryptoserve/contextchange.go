@@ -27,6 +27,7 @@ type contextOptions struct {
 	rotationDays           int
 	rotateAfter            uint32
 	selfService            bool
+	consistency            string
 }
 
 func (o *contextOptions) register(cmd *cobra.Command) {
@@ -44,6 +45,7 @@ func (o *contextOptions) register(cmd *cobra.Command) {
 	flags.IntVar(&o.rotationDays, "rotation-days", 0, "rotate by itself after so many `days`; 0 never (default: as the layers ask)")
 	flags.Uint32Var(&o.rotateAfter, "rotate-after", 0, "rotate by itself after so many `messages`; 0 never")
 	flags.BoolVar(&o.selfService, "self-service", false, "developers may grant it to applications of their own")
+	flags.StringVar(&o.consistency, "consistency", "lease", "`lease or strict`: strict asks the cluster before each answer")
 }
 
 // policyFlags are the flags that make an algorithm policy.
@@ -124,7 +126,7 @@ func (o *contextOptions) changeOf(cmd *cobra.Command, now *wire.Context, layers 
 	req := wire.ChangeContextRequest{
 		Revision: now.Revision, Description: now.Description, Algorithm: o.algorithm, Format: o.format,
 		AlgorithmPolicy: &now.AlgorithmPolicy, Layers: now.Layers, RotationDays: &now.RotationDays,
-		RotateAfter: uint32(min(now.RotateAfter, 1<<32-1)), SelfService: now.SelfService,
+		RotateAfter: uint32(min(now.RotateAfter, 1<<32-1)), SelfService: now.SelfService, Consistency: now.Consistency,
 	}
 	if set("description") {
 		req.Description = o.description
@@ -159,6 +161,9 @@ func (o *contextOptions) changeOf(cmd *cobra.Command, now *wire.Context, layers 
 	}
 	if set("self-service") {
 		req.SelfService = o.selfService
+	}
+	if set("consistency") {
+		req.Consistency = o.consistency
 	}
 	return req
 }
@@ -244,6 +249,7 @@ func contextTable(w io.Writer, c wire.ContextDetail) error {
 		{"name", c.Name}, {"description", c.Description}, {"algorithm", c.Algorithm}, {"format", strconv.Itoa(c.Format)},
 		{"derivation", c.Derivation}, {"status", c.Status}, {"enforcement", c.AlgorithmPolicy.Enforcement},
 		{"key id", c.KeyID}, {"rotation days", strconv.Itoa(c.RotationDays)}, {"self-service", yesNo(c.SelfService)},
+		{"consistency", c.Consistency},
 		{"revision", strconv.FormatUint(uint64(c.Revision), 10)},
 	}
 	if c.Grants != nil {

@@ -15,10 +15,15 @@ import (
 )
 
 // TestDaemon runs the sessions of testdata/daemon against a real node with a SoftHSM2 token.
-func TestDaemon(t *testing.T) {
+func TestDaemon(t *testing.T) { runDaemon(t, "daemon") }
+
+// TestDaemonRestore has a node of its own: a restore ends the sessions of everybody.
+func TestDaemonRestore(t *testing.T) { runDaemon(t, "daemonrestore") }
+
+func runDaemon(t *testing.T, scripts string) {
 	server, dir := startDaemon(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "daemon"),
+		Dir:                 filepath.Join("testdata", scripts),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -26,6 +31,7 @@ func TestDaemon(t *testing.T) {
 			env.Setenv("CRYPTOSERVE_CA", filepath.Join(dir, "ca.pem"))
 			env.Setenv("CRYPTOSERVE_TOKEN_FILE", filepath.Join(dir, "app.token"))
 			env.Setenv("OWNER", filepath.Join(dir, "owner.token"))
+			env.Setenv("APPLICATION", filepath.Join(dir, "app.token"))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -96,6 +96,7 @@ var problemHints = map[string]string{
 	"hsm-unavailable":        "run 'cryptoserve status': the node cannot use its token now",
 	"audit-unavailable":      "run 'cryptoserve status': the node cannot write its audit log now, often for want of disk space",
 	"ledger-unavailable":     "run 'cryptoserve status': the cluster cannot agree now; a change may or may not have been made",
+	"stale-replica":          "try again in a moment, or on another node: this one has lost the others",
 	"not-leader":             "try again in a moment",
 	"unavailable":            "run 'cryptoserve status', then try again",
 	"internal":               "tell the operator the request id: the node's log says what happened",

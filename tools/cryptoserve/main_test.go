@@ -99,7 +99,7 @@ func checkAsked(ts *testscript.TestScript, neg bool, args []string) {
 func changeNode(ts *testscript.TestScript, neg bool, args []string) {
 	node, ok := ts.Value("node").(*node)
 	if !ok || neg {
-		ts.Fatalf("usage: node problem STATUS CODE | state NAME | page | pairs | cut | open | waits | well")
+		ts.Fatalf("usage: node problem STATUS CODE | state NAME | page | pairs | cut | open | waits | fence MICROSECONDS | well")
 	}
 	ts.Check(node.change(args))
 }

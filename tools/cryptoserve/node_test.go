@@ -42,6 +42,7 @@ type node struct {
 	open   bool   // end each stream in order, but without saying that it is complete
 	last   string // the last request but those for the state: method, path, body
 	count  int    // of requests
+	fence  string // microseconds that changes took until no node honoured any more what they took away
 	waits  bool   // answer changes with the approval that they wait for
 }
 
@@ -67,7 +68,7 @@ func (n *node) change(args []string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.status, n.code, n.state, n.page, n.pairs, n.cut, n.open = 0, "", "operational", false, false, false, false
-	n.waits = false
+	n.waits, n.fence = false, ""
 	switch {
 	case len(args) == 3 && args[0] == "problem":
 		status, err := strconv.Atoi(args[1])
@@ -91,6 +92,9 @@ func (n *node) change(args []string) error {
 	case len(args) == 1 && args[0] == "waits":
 		n.waits = true
 		return nil
+	case len(args) == 2 && args[0] == "fence":
+		n.fence = args[1]
+		return nil
 	case len(args) == 1 && args[0] == "well":
 		return nil
 	default:
@@ -101,6 +105,9 @@ func (n *node) change(args []string) error {
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	status, code, state, page, pairs, waits := n.status, n.code, n.state, n.page, n.pairs, n.waits
+	if n.fence != "" {
+		w.Header().Set(wire.FenceHeader, n.fence)
+	}
 	n.mu.Unlock()
 	streams := r.Header.Get("Content-Type") == "application/octet-stream"
 	switch {

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -106,7 +108,20 @@ func ask[T any](ctx context.Context, a *app, request func(context.Context, *clie
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	return request(ctx, c)
+	var fenced time.Duration
+	answer, err := request(client.WithFence(ctx, &fenced), c)
+	if fenced > 0 {
+		a.note("no node honours it any more (took %s)", inMilliseconds(fenced))
+	}
+	return answer, err
+}
+
+// inMilliseconds writes a short time as people read it.
+func inMilliseconds(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
 }
 
 // inquire asks for something and shows the answer.

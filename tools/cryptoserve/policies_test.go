@@ -11,7 +11,7 @@ const (
 		`"status":"active","key_id":"key_invoices_1","version":1,"created_at":"2031-01-01T00:00:00Z","algorithm_policy":{"enforcement":"warn",` +
 		`"allowed_algorithms":["AES-128-GCM"],"minimum_bits":128,"require_quantum_safe":false,"allowed_ciphers":["AES"]},` +
 		`"layers":{"data_identity":{"category":"health","sensitivity":"critical"}},"rotation_days":30,"rotate_after":5,"self_service":true,` +
-		`"revision":7,"warnings":["it is weaker"],"versions":[{"key_id":"key_invoices_1","version":1,"state":"active",` +
+		`"consistency":"strict","revision":7,"warnings":["it is weaker"],"versions":[{"key_id":"key_invoices_1","version":1,"state":"active",` +
 		`"algorithm":"AES-256-GCM","created_at":"2031-01-01T00:00:00Z"}],"grants":2,"derived":` + cannedDerived + `}`
 )
 

@@ -128,6 +128,7 @@ func (a *app) commandGroups() []commandGroup {
 			a.tenantCommands(), a.applicationCommands(), a.accountCommands(),
 			a.policyCommands(), a.lifecycleCommands(), a.settingsCommands(),
 		)},
+		{"The appliance", append(a.clusterCommands(), a.backupCommands()...)},
 	}
 }
 
