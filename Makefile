@@ -21,7 +21,7 @@ BUILD := build -trimpath -buildvcs=false
 # The frozen Go Cryptographic Module that programs are built with: https://go.dev/doc/security/fips140
 FIPS140 ?= v1.0.0
 
-.PHONY: help deps netdeps build run cluster test race chaos lint fmt vectors bigfile bench fuzz clean
+.PHONY: help deps netdeps build run cluster test race chaos lint fmt vectors bigfile bench bench-cluster fuzz clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ bench: deps build ## Compare with a bare Go server; writes bench.txt
 	mkdir -p .cache # not in /tmp, which may be memory: an audit log there would cost nothing
 	bin/bench --daemon bin/cryptoserved --dir .cache --out bench.txt $(BENCHFLAGS)
 	$(GO) test ./appliance/systemtest -run '^$$' -bench Scale -benchtime 5x
+
+bench-cluster: deps netdeps ## Measure failover, revocation and cost of a cluster of three nodes; needs root
+	$(GO) test -run '^$$' -bench 'Revoke|FollowerCost' -benchtime 1x -timeout 10m ./appliance/clustertest
+	$(GO) test -run '^$$' -bench Failover -benchtime 20x -timeout 10m ./appliance/clustertest
 
 fuzz: deps ## Run every fuzz target for FUZZTIME (10s)
 	@tools/fuzz.sh $(FUZZTIME)
