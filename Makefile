@@ -24,7 +24,7 @@ FIPS140 ?= v1.0.0
 .PHONY: help deps netdeps build run cluster test race chaos lint fmt vectors bigfile bench bench-cluster fuzz clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install SoftHSM2 when it is missing
 	@$(GO) run ./softhsm/cmd/softhsm-install
