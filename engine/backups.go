@@ -422,10 +422,14 @@ func (e *Engine) SetBackupSchedule(ctx context.Context, c *Call, s directory.Bac
 func (e *Engine) BackupSchedule(_ context.Context, c *Call) (*directory.BackupSchedule, error) {
 	r := c.begin(policy.ListBackups)
 	_, err := e.authorizeChange(c, policy.ListBackups)
+	var s *directory.BackupSchedule
+	if err == nil {
+		s = e.schedule()
+	}
 	if err := e.finish(c, &r, err); err != nil {
 		return nil, err
 	}
-	return e.schedule(), nil
+	return s, nil
 }
 
 // kcvText is a key check value as people compare it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,20 +65,28 @@ func NewCapture(tb testing.TB, n *Network) *Capture {
 	return c
 }
 
-// read takes packets until the capture is stopped and none is left.
+// drain is how long packets are taken after the capture was stopped: what came before is in the buffer. Nodes that go on talking would
+// keep it from ever being empty.
+const drain = 200 * time.Millisecond
+
+// read takes packets until the capture is stopped, and what came before that.
 func (c *Capture) read() {
 	defer close(c.done)
 	frame := make([]byte, 256<<10) // above what one segment can have before it is cut for the wire
+	var until time.Time            // set once the capture is stopped
 	for {
+		select {
+		case <-c.stop:
+			if until.IsZero() {
+				until = time.Now().Add(drain)
+			} else if time.Now().After(until) {
+				return
+			}
+		default:
+		}
 		n, _, err := unix.Recvfrom(c.fd, frame, unix.MSG_TRUNC)
 		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			select {
-			case <-c.stop:
-				return
-			default:
-			}
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case err != nil:
 			c.err = err
 			return
