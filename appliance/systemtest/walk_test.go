@@ -42,7 +42,7 @@ var missing = map[string]string{
 	"context": "zz-missing", "key": "zz-missing", "policy": "zz-missing", "import": "import_0000000000000000",
 	"application": "app_missing_0000000000000000", "user": "user_0000000000000000", "tenant": "tenant_0000000000000000",
 	"version": "key_zz-missing_0000000000000000", "approval": "approval_0000000000000000",
-	"member": "node_0000000000000000", "join": "join_0000000000000000",
+	"backup": "backup_20260101t000000z_0123456789abcdef", "member": "node_0000000000000000", "join": "join_0000000000000000",
 	"invitation": "invite_0000000000000000", "session": "0000000000000000", "code": "BBBB-BBBB",
 }
 
