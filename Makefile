@@ -48,10 +48,11 @@ cluster: deps build ## Run three nodes of one cluster in .cluster and say how to
 # Pure computation with long lists of vectors: the race detector makes them ten times as slow and has nothing to find.
 PURE := ./engine/kdf ./engine/kem ./engine/password ./engine/signature
 
-# Whole nodes: most of these tests walk from one request to the next, and under the race detector that takes four times as long.
+# Whole nodes and the programs: most of these tests walk from one request to the next, and under the race detector that takes four
+# times as long.
 # Those that load a node, or fail it under load, run with it too.
-WHOLE := ./appliance/systemtest
-LOADED := UnderLoad|StopLosesNoRequest|TokenAway|GraceServesCachedKeys
+WHOLE := ./appliance/systemtest ./tools/cryptoserve
+LOADED := UnderLoad|StopLosesNoRequest|TokenAway|GraceServesCachedKeys|TestSessions/stream
 
 test: deps netdeps ## Run all tests, with the race detector where there is something to race
 	$(GO) vet ./...

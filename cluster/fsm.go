@@ -214,10 +214,13 @@ func (m *markedViews) at(index uint64) *View {
 }
 
 func (f *fsm) fail(err error) {
-	if f.failed.CompareAndSwap(nil, &err) {
+	if f.halt(err) {
 		f.failures <- err
 	}
 }
+
+// halt has the state machine apply nothing any more, and reports whether this is the first reason to.
+func (f *fsm) halt(err error) bool { return f.failed.CompareAndSwap(nil, &err) }
 
 // failure returns why the state machine has stopped, nil while it runs.
 func (f *fsm) failure() error {

@@ -314,10 +314,13 @@ func (n *Node) Ready(ctx context.Context) error {
 
 // fail stops the node for good: it takes and applies nothing any more, has no lease, and says nothing to others.
 func (n *Node) fail(err error) {
-	n.fsm.fail(err)
+	first := n.fsm.halt(err)
 	n.endSolo()
 	n.fence.Restored()
 	n.trans.mute()
+	if first { // told last: whoever hears of it finds it so
+		n.fsm.failures <- err
+	}
 }
 
 // stuck is called when an entry of this leader does not commit. Another node may be able to, once this one is silent.
