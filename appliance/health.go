@@ -34,24 +34,20 @@ func (j *judgement) add(state string, kind fault.Kind, detail, next string) {
 	j.reasons = append(j.reasons, wire.Reason{Code: kind.Code(), Detail: detail, NextStep: next})
 }
 
-// judge says what the node is, why, and what to do. Anybody may ask, so no text of the system, such as a path, is in it.
-func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger cluster.Status, now time.Time) judgement {
+// judge says what the node is, why, and what to do. A node that is not current may not answer from its records. Anybody may ask, so no text of the system, such as a path, is in it.
+func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger cluster.Status, current bool, now time.Time) judgement {
 	j := judgement{state: stateOperational, reasons: []wire.Reason{}}
 	j.token(token, grace, now)
 	j.audit(records)
-	if !ledger.Healthy {
+	switch {
+	case !current:
+		j.add(stateFailed, fault.StaleReplica, lostOthers, "Look at the network between the nodes, at the other nodes and at the disk of this "+
+			"one; the node goes on by itself when it reaches a majority.")
+	case !ledger.Healthy:
 		j.add(stateDegraded, fault.LedgerUnavailable, "Changes cannot be recorded. Encrypt and decrypt go on.",
 			"Look at the disk of the data directory: space, health and speed. The node's log says why.")
 	}
 	return j
-}
-
-// replica adds what it means when the node may not answer from its records.
-func (j *judgement) replica(current bool) {
-	if !current {
-		j.add(stateFailed, fault.StaleReplica, lostOthers,
-			"Look at the network between the nodes and at the other nodes; the node goes on by itself when it reaches a majority.")
-	}
 }
 
 const lostOthers = "The node has no contact with a majority of the cluster, so it cannot know whether rights were taken away. " +
@@ -88,8 +84,7 @@ func (j *judgement) audit(records audit.Status) {
 
 // state says how this node is. It makes no call to the token or the disk.
 func (n *node) state() wire.State {
-	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), time.Now())
-	j.replica(n.engine.Current())
+	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), n.engine.Current(), time.Now())
 	return wire.State{State: j.state, Reasons: j.reasons, Version: Version, Node: n.identity.NodeID, Cluster: n.identity.ClusterID}
 }
 

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"cryptoserve/api/wire"
 	"cryptoserve/cluster"
 	"cryptoserve/engine/audit"
 	"cryptoserve/hsm"
@@ -59,7 +58,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			j := judge(c.token, c.grace, c.audit, c.ledger, now)
+			j := judge(c.token, c.grace, c.audit, c.ledger, true, now)
 			if j.state != c.state || len(j.reasons) != len(c.reasons) || j.reasons == nil {
 				t.Fatalf("got %s, %+v; want %s and %d reasons", j.state, j.reasons, c.state, len(c.reasons))
 			}
@@ -79,15 +78,14 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestReplica: a node that lost the others is failed, whatever else there is.
+// TestReplica: a node that lost the others is failed, whatever else there is, and does not blame its disk alone.
 func TestReplica(t *testing.T) {
-	j := judgement{state: stateDegraded, reasons: []wire.Reason{}}
-	j.replica(true)
-	if j.state != stateDegraded || len(j.reasons) != 0 {
-		t.Errorf("with a lease: %+v", j)
-	}
-	j.replica(false)
-	if j.state != stateFailed || len(j.reasons) != 1 || j.reasons[0].Code != "stale-replica" || j.reasons[0].NextStep == "" {
-		t.Errorf("without one: %+v", j)
+	well := hsm.Status{}
+	full := audit.Status{BytesLeft: 1 << 30}
+	for _, ledger := range []cluster.Status{{Healthy: true}, {Reason: "no leader"}} {
+		j := judge(well, time.Minute, full, ledger, false, time.Now())
+		if j.state != stateFailed || len(j.reasons) != 1 || j.reasons[0].Code != "stale-replica" || j.reasons[0].NextStep == "" {
+			t.Errorf("without a lease, %+v: %+v", ledger, j)
+		}
 	}
 }

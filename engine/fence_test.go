@@ -470,6 +470,7 @@ var withoutRight = []string{
 	"Note",         // records what the API did
 	"VisitNode",    // limits of this node
 	"CreateDevice", // anybody may, and the log has the code or not
+	"RevokeToken",  // whoever has the token may, and the log has it or not
 }
 
 // applianceOnly are those that only the appliance itself calls, whose commands name what they found.
@@ -626,9 +627,37 @@ func TestRevokingASessionOfAnotherNode(t *testing.T) {
 	if w.ledger.View().Session(session) != nil {
 		t.Error("the session lives")
 	}
-	l.down, lagging.behind = true, true
-	if err := e.RevokeToken(t.Context(), callOf(nil), engine.Revocation{Session: [32]byte{5}}); !errors.Is(err, fault.StaleReplica) {
-		t.Errorf("a node alone says that a session has ended: %v", err)
+	// The first answer may not have come. The second one comes by the log and its wait, too.
+	l.reset()
+	lagging.behind = true
+	if err := e.RevokeToken(t.Context(), callOf(nil), engine.Revocation{Session: session}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(l.asked(), "propose") {
+		t.Errorf("what has ended is not said to the others again: %v", l.asked())
+	}
+}
+
+// TestRevokingAFamilyAgain: the second answer comes by the log and its wait, as the first one.
+func TestRevokingAFamilyAgain(t *testing.T) {
+	w, l := newFencedWorld(t)
+	family := command.CreateRefresh{Family: directory.RefreshFamily{
+		ID: "fam_1", Tenant: w.app.Tenant, Application: w.app.ID, Hash: [32]byte{1}, ExpiresAt: math.MaxInt64,
+	}}
+	if _, err := w.ledger.Propose(t.Context(), family); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l.reset()
+		if err := w.engine.RevokeToken(t.Context(), callOf(nil), engine.Revocation{Tenant: w.app.Tenant, Family: "fam_1"}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(l.asked(), "propose") {
+			t.Errorf("not by the log: %v", l.asked())
+		}
+	}
+	if !w.ledger.View().RefreshFamily("fam_1").Revoked {
+		t.Error("the family is not revoked")
 	}
 }
 

@@ -122,33 +122,27 @@ func (e *Engine) RevokeToken(ctx context.Context, c *Call, what Revocation) erro
 	if err := e.visit(c); err != nil {
 		return e.finishGuest(c, &r, err)
 	}
+	// Through the log, also what is unknown here or has ended: it may have begun on another node just now, and a caller that
+	// repeats itself because its answer did not come is to be sure, too, that it has ended on every node.
+	alone := e.ledger.Lease() == settled
 	view := e.ledger.View()
 	if what.Family != "" {
 		r.Resource, r.Tenant = what.Family, what.Tenant
 		if family := view.RefreshFamily(what.Family); family != nil {
 			r.Subject, r.Kind = family.Application, policy.KindApplication.String()
-			if family.Revoked { // for good: no record that this node does not have says otherwise
-				c.noRight()
-				return e.finish(c, &r, nil)
-			}
 		}
-		// A family that this node does not know may be known to others.
 		return e.propose(ctx, c, &r, command.RevokeRefresh{Tenant: what.Tenant, Family: what.Family})
 	}
-	session := view.Session(what.Session)
-	if session == nil {
-		// It may have begun on another node just now, and whoever gives it up is to be sure that it has ended.
-		if err := e.barrier(ctx, c); err != nil {
-			return e.finish(c, &r, err)
-		}
-		session = e.ledger.View().Session(what.Session)
-	}
-	if session != nil {
+	if session := view.Session(what.Session); session != nil {
 		r.Tenant, r.Subject, r.Kind = session.Tenant, session.User, policy.KindUser.String()
-		return e.propose(ctx, c, &r, command.EndSession{Hash: session.Hash})
+	} else {
+		r.Cause = causeUnknownToken
+		if alone {
+			c.noRight()
+			return e.finish(c, &r, nil)
+		}
 	}
-	r.Cause = causeUnknownToken
-	return e.finish(c, &r, nil)
+	return e.propose(ctx, c, &r, command.EndSession{Hash: what.Session})
 }
 
 const causeUnknownToken = "unknown-token"

@@ -57,7 +57,7 @@ func Available() error {
 		missing = append(missing, "iptables")
 	}
 	if missing != nil {
-		return fmt.Errorf("clustertest: %s not found: run `make deps`, which installs iproute2 and iptables", strings.Join(missing, " and "))
+		return fmt.Errorf("clustertest: %s not found: run `make netdeps`, which installs iproute2 and iptables", strings.Join(missing, " and "))
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ var problemHints = map[string]string{
 	"not-found":              "check the spelling of the names",
 	"too-large":              "split the data, or make it smaller",
 	"rate-limited":           "wait a little, then try again",
-	"conflict":               "something else changed this in between: look at it again, then decide",
+	"conflict":               "look again at what the line above names: it is not as this needs it, perhaps because something else changed it in between",
 	"key-state":              "ask an administrator about the state of the key",
 	"algorithm-disallowed":   "choose another algorithm or context ('cryptoserve algorithms' lists them), or ask an administrator",
 	"algorithm-not-approved": "choose an algorithm that 'cryptoserve algorithms' shows as allowed to protect or process",
