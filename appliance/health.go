@@ -34,13 +34,16 @@ func (j *judgement) add(state string, kind fault.Kind, detail, next string) {
 	j.reasons = append(j.reasons, wire.Reason{Code: kind.Code(), Detail: detail, NextStep: next})
 }
 
-// judge says what the node is, why, and what to do. A node that is not current may not answer from its records. Anybody may ask, so no text of the system, such as a path, is in it.
-func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger cluster.Status, current bool, now time.Time) judgement {
+// judge says what the node is, why, and what to do. Anybody may ask, so no text of the system, such as a path, is in it.
+func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger cluster.Status, others others, now time.Time) judgement {
 	j := judgement{state: stateOperational, reasons: []wire.Reason{}}
 	j.token(token, grace, now)
 	j.audit(records)
 	switch {
-	case !current:
+	case !others.current && others.refuse > 0:
+		j.add(stateFailed, fault.StaleReplica, lostOthers+" Other nodes do not accept it as a member.", "Look at 'cryptoserve cluster members' on "+
+			"another node. If this one was removed, stop it; to use the machine again clear its data directory and join as a new node.")
+	case !others.current:
 		j.add(stateFailed, fault.StaleReplica, lostOthers, "Look at the network between the nodes, at the other nodes and at the disk of this "+
 			"one; the node goes on by itself when it reaches a majority.")
 	case !ledger.Healthy:
@@ -48,6 +51,12 @@ func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger c
 			"Look at the disk of the data directory: space, health and speed. The node's log says why.")
 	}
 	return j
+}
+
+// others is how this node stands with the rest of the cluster.
+type others struct {
+	current bool // it may answer from its records
+	refuse  int  // how many nodes do not accept it as a member
 }
 
 const lostOthers = "The node has no contact with a majority of the cluster, so it cannot know whether rights were taken away. " +
@@ -84,8 +93,16 @@ func (j *judgement) audit(records audit.Status) {
 
 // state says how this node is. It makes no call to the token or the disk.
 func (n *node) state() wire.State {
-	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), n.engine.Current(), time.Now())
+	j := judge(n.token.Status(), n.config.HSM.grace(), n.audit.Status(), n.cluster.Status(), n.others(), time.Now())
 	return wire.State{State: j.state, Reasons: j.reasons, Version: Version, Node: n.identity.NodeID, Cluster: n.identity.ClusterID}
+}
+
+func (n *node) others() others {
+	o := others{current: n.engine.Current()}
+	if n.network != nil {
+		o.refuse = n.network.RefusedBy()
+	}
+	return o
 }
 
 // ready reports whether the node may be sent requests.

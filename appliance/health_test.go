@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			j := judge(c.token, c.grace, c.audit, c.ledger, true, now)
+			j := judge(c.token, c.grace, c.audit, c.ledger, others{current: true, refuse: 1}, now)
 			if j.state != c.state || len(j.reasons) != len(c.reasons) || j.reasons == nil {
 				t.Fatalf("got %s, %+v; want %s and %d reasons", j.state, j.reasons, c.state, len(c.reasons))
 			}
@@ -83,9 +83,13 @@ func TestReplica(t *testing.T) {
 	well := hsm.Status{}
 	full := audit.Status{BytesLeft: 1 << 30}
 	for _, ledger := range []cluster.Status{{Healthy: true}, {Reason: "no leader"}} {
-		j := judge(well, time.Minute, full, ledger, false, time.Now())
+		j := judge(well, time.Minute, full, ledger, others{}, time.Now())
 		if j.state != stateFailed || len(j.reasons) != 1 || j.reasons[0].Code != "stale-replica" || j.reasons[0].NextStep == "" {
 			t.Errorf("without a lease, %+v: %+v", ledger, j)
+		}
+		j = judge(well, time.Minute, full, ledger, others{refuse: 1}, time.Now())
+		if len(j.reasons) != 1 || j.reasons[0].Code != "stale-replica" || !strings.Contains(j.reasons[0].NextStep, "removed") {
+			t.Errorf("refused by another node, %+v: %+v", ledger, j)
 		}
 	}
 }

@@ -134,16 +134,27 @@ func (t *Transport) connect(ctx context.Context, peer Peer, proto string) (*memb
 	c, err := t.dial(ctx, peer, proto)
 	switch {
 	case err == nil:
+		t.refusals.Delete(peer.ID)
 		return c, nil
 	case t.ctx.Err() != nil:
 		return nil, fmt.Errorf("node %s: %w: %w", peer, ErrUnreachable, ErrClosed)
 	case refusedByPeer(err):
+		t.refusals.Store(peer.ID, struct{}{})
+		t.notices.warn(noticeRefused, slog.String("by", peer.String()))
 		return nil, fmt.Errorf("node %s: %w: this node is %w there: %w", peer, ErrUnreachable, ErrRefused, err)
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		t.notices.warn(noticePeer, slog.String("to", peer.String()), slog.String("node", r.node), slog.Any("error", err))
 	}
 	return nil, fmt.Errorf("node %s: %w: %w", peer, ErrUnreachable, err)
+}
+
+// RefusedBy returns how many nodes did not accept this one when it last dialled them: a node that was removed while it was away
+// learns of it in no other way.
+func (t *Transport) RefusedBy() int {
+	n := 0
+	t.refusals.Range(func(_, _ any) bool { n++; return true })
+	return n
 }
 
 func (t *Transport) dial(ctx context.Context, peer Peer, proto string) (*memberConn, error) {

@@ -58,6 +58,7 @@ func (n *notices) warn(kind string, attrs ...slog.Attr) {
 const (
 	noticeHandshake = "cluster port: a connection was refused in its handshake"
 	noticePeer      = "cluster port: a certificate was refused"
+	noticeRefused   = "cluster port: another node does not accept this one; was it removed from the cluster?"
 	noticeToken     = "cluster port: the node's own certificate cannot be used; is its token away?" //nolint:gosec // no credential
 	noticeAccept    = "cluster port: connections cannot be accepted"
 	noticeDropped   = "cluster port: connections of a node were closed"

@@ -385,6 +385,14 @@ func TestRemoval(t *testing.T) {
 			if _, err := c.Call(within(t, 5*time.Second), a.peer, "m", nil); err != nil {
 				t.Errorf("another member: %v", err)
 			}
+			if b.RefusedBy() != 1 || a.RefusedBy() != 0 || c.RefusedBy() != 0 {
+				t.Errorf("refused by %d, %d and %d nodes", b.RefusedBy(), a.RefusedBy(), c.RefusedBy())
+			}
+			w.add("node_b", b.cert.Leaf)
+			eventually(t, "it is a member again", func() bool {
+				_, err := b.Call(within(t, 5*time.Second), a.peer, "m", nil)
+				return err == nil && b.RefusedBy() == 0
+			})
 		})
 	}
 }

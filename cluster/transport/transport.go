@@ -94,6 +94,7 @@ type Transport struct {
 	handler  atomic.Pointer[Handler]
 	streams  atomic.Pointer[streamQueue]
 	skews    sync.Map // node id -> time.Duration
+	refusals sync.Map // node id -> struct{}, of nodes that did not accept this one when it last dialled them
 	slots    sync.Map // node id -> chan struct{}, for calls of that node that run here
 
 	linksMu sync.Mutex
