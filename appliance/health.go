@@ -42,7 +42,7 @@ func judge(token hsm.Status, grace time.Duration, records audit.Status, ledger c
 	switch {
 	case !others.current && others.refuse > 0:
 		j.add(stateFailed, fault.StaleReplica, lostOthers+" Other nodes do not accept it as a member.", "Look at 'cryptoserve cluster members' on "+
-			"another node. If this one was removed, stop it; to use the machine again clear its data directory and join as a new node.")
+			"another node. If this one was removed, stop it; to use the machine again clear its data directory and token and join as a new node.")
 	case !others.current:
 		j.add(stateFailed, fault.StaleReplica, lostOthers, "Look at the network between the nodes, at the other nodes and at the disk of this "+
 			"one; the node goes on by itself when it reaches a majority.")
