@@ -3,7 +3,9 @@ package cluster
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"cryptoserve/cluster/command"
 )
@@ -112,6 +114,84 @@ func BenchmarkBackup(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkMillionVersions measures a node with a million key versions: how long a write waits while a snapshot is taken, the first
+// and a later one, and how long the node takes to start again.
+func BenchmarkMillionVersions(b *testing.B) {
+	const contexts, each, writers = 1000, 1000, 128
+	cfg := testConfig(b, b.TempDir())
+	cfg.Log, cfg.SnapshotThreshold = nil, 1<<30
+	n := mustOpen(b, cfg)
+	mustPropose(b, n, seed()...)
+	var fill sync.WaitGroup
+	for w := range writers {
+		fill.Go(func() {
+			for i := w; i < contexts; i += writers {
+				name := fmt.Sprintf("context-%d", i)
+				id := func(number int) string { return fmt.Sprintf("key_%s_%x", name, number) }
+				if out, err := n.Propose(b.Context(), newContext("ten-a", name, id(1))); err != nil || out.Refused != 0 {
+					b.Error(out, err)
+					return
+				}
+				for v := 2; v <= each; v++ {
+					rotate := command.RotateContext{Version: newVersion("ten-a", name, uint32(v), id(v))}
+					if out, err := n.Propose(b.Context(), rotate); err != nil || out.Refused != 0 {
+						b.Error(out, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	fill.Wait()
+	if b.Failed() {
+		return
+	}
+	// longest returns how long the slowest of the writes took that ran beside do, and how long do took.
+	longest := func(do func()) (slowest, took time.Duration) {
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				if _, err := n.Propose(b.Context(), command.LeaseUsage{Key: keyID("apple", 3), Count: 1}); err != nil {
+					b.Error(err)
+					return
+				}
+				slowest = max(slowest, time.Since(began))
+			}
+		}()
+		began := time.Now()
+		do()
+		took = time.Since(began)
+		close(stop)
+		<-done
+		return slowest, took
+	}
+	calm, _ := longest(func() { time.Sleep(5 * time.Second) })
+	b.ReportMetric(float64(calm.Milliseconds()), "slowest-write-ms")
+	for _, which := range []string{"first", "next"} {
+		stop, took := longest(func() {
+			if err := n.Snapshot(); err != nil {
+				b.Error(err)
+			}
+		})
+		b.ReportMetric(float64(stop.Milliseconds()), which+"-snapshot-slowest-write-ms")
+		b.ReportMetric(took.Seconds(), which+"-snapshot-s")
+	}
+	mustClose(b, n)
+	for b.Loop() {
+		n = mustOpen(b, cfg)
+		b.StopTimer()
+		mustClose(b, n)
+		b.StartTimer()
+	}
 }
 
 // BenchmarkProposeOfThree measures 32 proposers for each processor on all three nodes of a cluster whose network is in memory and

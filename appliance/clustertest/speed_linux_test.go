@@ -152,6 +152,38 @@ func BenchmarkRevoke(b *testing.B) {
 	report(b, "paused", paused)
 }
 
+// BenchmarkWrites has many clients of all three nodes rotate keys, each its own.
+func BenchmarkWrites(b *testing.B) {
+	const clients, lasts = 96, 20 * time.Second
+	c := startCluster(b, 3)
+	keys := make([]string, clients)
+	for i := range keys {
+		var err error
+		if keys[i], err = c.NewKey(context.Background(), c.nodes[i%len(c.nodes)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lasts)
+	defer cancel()
+	var writes, others atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for i, key := range keys {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if a := c.Rotate(ctx, c.nodes[i%len(c.nodes)], key); a.Outcome == OK {
+					writes.Add(1)
+				} else if ctx.Err() == nil && others.Add(1) < 4 {
+					b.Logf("%+v", a)
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric(float64(writes.Load())/time.Since(began).Seconds(), "writes/s")
+	b.ReportMetric(float64(others.Load()), "failed")
+}
+
 // BenchmarkFollowerCost encrypts on a follower and compares the processor time of the leader with that of the follower.
 func BenchmarkFollowerCost(b *testing.B) {
 	c := startCluster(b, 3)
