@@ -27,7 +27,7 @@ func localPath(target string) string {
 		return home
 	}
 	for _, p := range []string{u.EscapedPath(), u.Path} {
-		if p != home && path.Clean(p) != strings.TrimSuffix(p, "/") {
+		if p != home && (path.Clean(p) != strings.TrimSuffix(p, "/") || strings.HasPrefix(p, "//")) {
 			return home
 		}
 	}
