@@ -138,17 +138,49 @@ func (e *Engine) changeAs(
 	if err != nil {
 		return e.finish(c, r, err)
 	}
-	cmd, err := build(user)
-	if err != nil {
-		return e.finish(c, r, err)
+	rotates := false
+	lawful := func() (command.Command, error) {
+		cmd, err := build(user)
+		if err != nil {
+			return nil, err
+		}
+		rotates = isRotation(cmd)
+		return e.guarded(c.Subject, user, cmd)
 	}
-	if cmd, err = e.guarded(c.Subject, user, cmd); err != nil {
+	cmd, err := lawful()
+	if err != nil {
 		return e.finish(c, r, err)
 	}
 	// Only users and the appliance come here. Refused callers must not: they could use up the reserve that lets an
 	// administrator mend a full disk.
 	r.Administrative = !c.routine
-	return e.propose(ctx, c, r, cmd)
+	if err := e.start(c, r); err != nil {
+		return err
+	}
+	err = e.commit(ctx, c, cmd)
+	for again := 0; again < mostRebuilt && rotates && user != nil && fault.Of(err) == fault.Conflict; again++ {
+		if cmd, err = lawful(); err == nil {
+			err = e.commit(ctx, c, cmd)
+		}
+	}
+	return e.finish(c, r, err)
+}
+
+// mostRebuilt is how often a rotation that others were in the way of is built anew.
+const mostRebuilt = 2
+
+// isRotation reports whether a command asks for the next version, whichever number it has: when the node did not know yet that
+// somebody else had just rotated, it does so after the refusal, and the same user still wants the next version. All other conflicts
+// are the caller's to look at.
+func isRotation(cmd command.Command) bool {
+	switch cmd := cmd.(type) {
+	case command.RotateContext:
+		return true
+	case command.RotateKey:
+		return cmd.Import == ""
+	default:
+		return false
+	}
 }
 
 // guarded ties a command to the rights that a user had when it was authorised, so that it is refused when he has lost them by
@@ -169,12 +201,16 @@ func (e *Engine) guarded(s *policy.Subject, user *directory.User, cmd command.Co
 // propose makes a change that was found lawful. The record that it starts stands before the change, so that nothing changes
 // unseen even when the record of its end cannot be written.
 func (e *Engine) propose(ctx context.Context, c *Call, r *audit.Record, cmd command.Command) error {
-	r.Result = audit.Started
-	if err := e.record(c, r); err != nil {
+	if err := e.start(c, r); err != nil {
 		return err
 	}
-	err := e.commit(ctx, c, cmd)
-	return e.finish(c, r, err)
+	return e.finish(c, r, e.commit(ctx, c, cmd))
+}
+
+// start writes the record that stands before a change.
+func (e *Engine) start(c *Call, r *audit.Record) error {
+	r.Result = audit.Started
+	return e.record(c, r)
 }
 
 // malformedField refuses a request for one of its fields.

@@ -256,6 +256,37 @@ func TestRotationsAtOnceConflict(t *testing.T) {
 	}
 }
 
+// TestUsersRotationsAtOnce: two users who rotate at the same time, each on a node that does not know of the other, both get a version.
+func TestUsersRotationsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	owner := w.owner()
+	var proposals atomic.Int64
+	both := make(chan struct{})
+	w.ledger.onPropose = func(command.Command) error {
+		if n := proposals.Add(1); n == 2 {
+			close(both)
+		} else if n == 1 {
+			<-both
+		}
+		return nil
+	}
+	versions := make(chan uint32, 2)
+	for range 2 {
+		go func() {
+			out, err := w.engine.RotateContext(t.Context(), callOf(owner.Subject), "user-pii")
+			if err != nil {
+				t.Error(err)
+				versions <- 0
+				return
+			}
+			versions <- out.Version.Number
+		}()
+	}
+	if a, b := <-versions, <-versions; a+b != 5 || proposals.Load() != 3 {
+		t.Errorf("versions %d and %d by %d proposals", a, b, proposals.Load())
+	}
+}
+
 // TestWarmPathStaysLocal wants no token call and no Raft write from an operation with warm caches.
 func TestWarmPathStaysLocal(t *testing.T) {
 	w := newWorld(t)

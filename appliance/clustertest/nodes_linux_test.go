@@ -43,12 +43,7 @@ func startCluster(t testing.TB, size int) *realCluster {
 func prepareCluster(t testing.TB, size int, env ...string) *realCluster {
 	t.Helper()
 	needNetwork(t)
-	c := &realCluster{binary: filepath.Join(t.TempDir(), "cryptoserved")}
-	build := exec.Command("go", "build", "-o", c.binary, "cryptoserve/appliance/cmd/cryptoserved")
-	build.Env = append(os.Environ(), "GOFIPS140=v1.0.0") // as the release is built
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the daemon: %v\n%s", err, out)
-	}
+	c := &realCluster{binary: program(t)}
 	var names []string
 	for i := range size {
 		names = append(names, fmt.Sprintf("n%d", i+1))
@@ -77,6 +72,18 @@ func prepareCluster(t testing.TB, size int, env ...string) *realCluster {
 		c.nodes, c.dirs = append(c.nodes, n), append(c.dirs, dir)
 	}
 	return c
+}
+
+// program builds a daemon.
+func program(t testing.TB, flags ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cryptoserved")
+	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "cryptoserve/appliance/cmd/cryptoserved")...)
+	build.Env = append(os.Environ(), "GOFIPS140=v1.0.0") // as the release is built
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the daemon: %v\n%s", err, out)
+	}
+	return path
 }
 
 func (c *realCluster) args(dir string, n *Node, code string) []string {

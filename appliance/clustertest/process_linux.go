@@ -102,6 +102,13 @@ func (p *Process) SetArgs(args ...string) {
 	p.spec.Args = args
 }
 
+// SetPath replaces the program from the next start on.
+func (p *Process) SetPath(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spec.Path = path
+}
+
 // Launch starts the program, unless it runs, and does not wait for it.
 func (p *Process) Launch() error {
 	p.mu.Lock()
