@@ -113,7 +113,7 @@ func (f *fsm) applyEntry(txn *memdb.Txn, l *raft.Log, e *effects) (command.Outco
 	}
 	c, err := command.Decode(encoded)
 	if errors.Is(err, command.ErrUnknown) {
-		return command.Outcome{}, fmt.Errorf("%s holds an %w", what, err)
+		return command.Outcome{}, fmt.Errorf("%s cannot be applied: %w", what, err)
 	}
 	if err != nil {
 		return command.Outcome{}, damaged(what, err.Error())

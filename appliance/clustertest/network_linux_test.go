@@ -199,7 +199,7 @@ func TestNetworkRefusals(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	if err := Available(); err == nil || !strings.Contains(err.Error(), "ip and iptables") || !strings.Contains(err.Error(), "make deps") {
+	if err := Available(); err == nil || !strings.Contains(err.Error(), "ip and iptables") || !strings.Contains(err.Error(), "make netdeps") {
 		t.Errorf("without any program: %v", err)
 	}
 	for _, link := range []string{"ip", "iptables"} {
