@@ -140,6 +140,15 @@ func TestRollingUpgrade(t *testing.T) {
 	if reply := r.finalise(2); reply.Status != http.StatusOK {
 		t.Fatalf("finalise: %d %s %v", reply.Status, reply.Body, reply.Err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, n := range r.nodes { // the others learn of it a moment later
+		for s, err := r.status(ctx, n); err != nil || s.CommandVersion != 2; s, err = r.status(ctx, n) {
+			if sleep(ctx, 20*time.Millisecond) != nil {
+				t.Fatalf("%s: %+v, %v", n.Name, s, err)
+			}
+		}
+	}
 	if reply := r.schedule(); reply.Status != http.StatusOK {
 		t.Fatalf("schedule: %d %s %v", reply.Status, reply.Body, reply.Err)
 	}
