@@ -59,6 +59,7 @@ type reconciler struct {
 	removed map[string]time.Time        // since when a node is seen as removed; zero when the network was told
 	caught  map[string]time.Time        // since when a node without a vote is close behind
 	current bool                        // this node held a lease
+	led     time.Time                   // when this node last led
 }
 
 // parted reports whether a node was removed so long ago that it had the time to learn of it.
@@ -99,8 +100,14 @@ func (n *Node) reconcile(ctx context.Context, r *reconciler) error {
 		return nil //nolint:nilerr // Failed and Status tell
 	}
 	leads := n.leads()
+	if leads {
+		r.led = time.Now()
+	}
 	if n.fsm.retired.Load() && !leads {
-		n.fail(ErrRemoved)
+		// One that has just handed over is silent only when it knows of the other: that one may still need its vote.
+		if successor := n.leader(); successor != "" && successor != n.cfg.NodeID || time.Since(r.led) > farewell {
+			n.fail(ErrRemoved)
+		}
 		return nil
 	}
 	if !leads {
