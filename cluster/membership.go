@@ -59,7 +59,6 @@ type reconciler struct {
 	removed map[string]time.Time        // since when a node is seen as removed; zero when the network was told
 	caught  map[string]time.Time        // since when a node without a vote is close behind
 	current bool                        // this node held a lease
-	led     time.Time                   // when this node last led
 }
 
 // parted reports whether a node was removed so long ago that it had the time to learn of it.
@@ -100,14 +99,8 @@ func (n *Node) reconcile(ctx context.Context, r *reconciler) error {
 		return nil //nolint:nilerr // Failed and Status tell
 	}
 	leads := n.leads()
-	if leads {
-		r.led = time.Now()
-	}
 	if n.fsm.retired.Load() && !leads {
-		// One that has just handed over is silent only when it knows of the other: that one may still need its vote.
-		if successor := n.leader(); successor != "" && successor != n.cfg.NodeID || time.Since(r.led) > farewell {
-			n.fail(ErrRemoved)
-		}
+		n.fail(ErrRemoved)
 		return nil
 	}
 	if !leads {
@@ -149,8 +142,11 @@ func (n *Node) reconcile(ctx context.Context, r *reconciler) error {
 		}
 	}
 	if n.fsm.retired.Load() {
-		if voters(servers) < 2 {
+		switch voters(servers) {
+		case 0, 1:
 			return nil
+		case 2: // the other one cannot be elected without this one, of which it accepts nothing any more: it must not need it
+			return n.change(ctx, "leave", n.raft.RemoveServer(raft.ServerID(n.cfg.NodeID), index, changeLimit))
 		}
 		return n.change(ctx, "hand over the leadership", n.raft.LeadershipTransfer())
 	}
